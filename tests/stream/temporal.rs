@@ -82,6 +82,24 @@ fn a_record_waits_for_versions_within_the_grace() {
     assert_eq!(prices(&driver), [(1, 7), (2, 8)], "it is final");
 }
 
+/// The second price came too late for the order, although the order comes even later.
+#[test]
+fn a_version_stays_while_the_next_one_does_not_count() {
+    let records = [
+        ("prices", 10, 5),
+        ("prices", 109, 9),
+        ("prices", 20, 6),
+        ("prices", 125, 8),
+        ("orders", 125, 9),
+        ("orders", 25, 1),
+    ];
+    for each in [1, records.len()] {
+        let mut driver = TopologyTestDriver::new(topology(Some(10))).unwrap();
+        records.chunks(each).for_each(|some| pipe(&mut driver, some));
+        assert_eq!(prices(&driver), [(1, 5)], "{each} records at a time");
+    }
+}
+
 #[test]
 fn in_order_of_arrival_the_row_of_that_moment_counts() {
     assert!(ProcessingMode::PerRecord != ProcessingMode::Consistent);

@@ -60,6 +60,15 @@ impl<K: Datum, L: Datum, R: Datum, O: Datum> Temporal<K, L, R, O> {
         self.grace.is_none() && self.time == StreamTime::Partitions
     }
 
+    /// Returns true if a version counts for the records at a time, whose partition was at `known`
+    /// when the version came.
+    fn counts(&self, known: Timestamp, at: Timestamp) -> bool {
+        match (self.time, self.grace) {
+            (StreamTime::Partitions, Some(grace)) => known < at.plus(grace),
+            _ => true,
+        }
+    }
+
     /// Returns the result of a record.
     fn result(
         &self,
@@ -70,13 +79,9 @@ impl<K: Datum, L: Datum, R: Datum, O: Datum> Temporal<K, L, R, O> {
         partition_time: Timestamp,
     ) -> Option<Timed<O>> {
         let at = place.0;
-        let counts = |known: Timestamp| match (self.time, self.grace) {
-            (StreamTime::Partitions, Some(grace)) => known < at.plus(grace),
-            _ => true,
-        };
         let mut before = versions.range(..after(at)).rev();
-        let row =
-            before.find(|(_, (_, known))| counts(*known)).and_then(|(_, (row, _))| row.as_ref());
+        let counts = before.find(|(_, (_, known))| self.counts(*known, at));
+        let row = counts.and_then(|(_, (row, _))| row.as_ref());
         if row.is_none() && !self.is_left {
             return None;
         }
@@ -133,12 +138,14 @@ impl<K: Datum, L: Datum, R: Datum, O: Datum> Temporal<K, L, R, O> {
             state.changed.push((true, place));
         }
         // A version is of use until the next one has been valid for the whole history. Records that
-        // wait may need older ones.
+        // wait may need older ones. With a grace, the next one must have come early enough for all
+        // records that may still need a version.
         let oldest = state.records.first_key_value().map(|(place, _)| place.0);
         let needed = now.minus(self.history).minus(1);
         let needed = oldest.map_or(needed, |oldest| needed.min(oldest));
-        while let Some((second, _)) = state.versions.iter().nth(1)
+        while let Some((second, (_, known))) = state.versions.iter().nth(1)
             && second.0 <= needed
+            && self.counts(*known, needed)
         {
             if let Some((place, _)) = state.versions.pop_first() {
                 state.changed.push((false, place));
@@ -171,7 +178,7 @@ impl<K: Datum, L: Datum, R: Datum, O: Datum> Logic<K, Side<L, Option<R>>> for Te
 
     fn restore(&self, state: &mut Self::State, part: Self::Part, row: Self::Row, call: &mut Call) {
         let (_, place) = part;
-        self.wake(&place, call);
+        self.wake(&place, row.partition_time, call);
         match row.value {
             Side::Left(left) => _ = state.records.insert(place, (left, row.partition_time)),
             Side::Right(row_) => _ = state.versions.insert(place, (row_, row.partition_time)),
@@ -191,7 +198,7 @@ impl<K: Datum, L: Datum, R: Datum, O: Datum> Logic<K, Side<L, Option<R>>> for Te
         match value {
             Side::Right(_) if is_late => call.late(),
             Side::Right(row) => {
-                self.wake(&place, call);
+                self.wake(&place, partition_time, call);
                 state.changed.push((false, place.clone()));
                 if self.is_maintained() {
                     self.correct(key, state, place, (row, partition_time));
@@ -217,7 +224,7 @@ impl<K: Datum, L: Datum, R: Datum, O: Datum> Logic<K, Side<L, Option<R>>> for Te
                     state.results.extend(result.map(|result| (result, 1)));
                 }
                 if waits {
-                    self.wake(&place, call);
+                    self.wake(&place, partition_time, call);
                     state.changed.push((true, place.clone()));
                     state.records.insert(place, (left, partition_time));
                 }
@@ -256,8 +263,12 @@ impl<K: Datum, L: Datum, R: Datum, O: Datum> Logic<K, Side<L, Option<R>>> for Te
 
 impl<K, L, R, O> Temporal<K, L, R, O> {
     /// Requests the calls at which a record or a version ends.
-    fn wake(&self, place: &Place, call: &mut Call) {
-        self.grace.into_iter().for_each(|grace| call.wake_at(place.0.plus(grace)));
-        call.wake_at(place.0.plus(self.history).plus(1));
+    fn wake(&self, place: &Place, known: Timestamp, call: &mut Call) {
+        let replaces = |at: Timestamp| at.plus(self.history).plus(1);
+        call.wake_at(replaces(place.0));
+        if let Some(grace) = self.grace {
+            call.wake_at(place.0.plus(grace));
+            call.wake_at(replaces(known.minus(grace).plus(1)));
+        }
     }
 }
