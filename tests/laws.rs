@@ -9,6 +9,7 @@ mod explore;
 mod feed;
 mod oracle;
 mod program;
+mod sliding;
 mod time;
 mod windows;
 

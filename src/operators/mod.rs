@@ -71,9 +71,9 @@ pub(crate) use join::{Joiner, join};
 pub(crate) use keep::{keep, keep_diffs};
 pub(crate) use keyed::{
     Accumulate, Bagged, Ends, Fixed, Folding, GroupedTimes, JoinedTimes, Limit, Newest, PairJoiner,
-    Pairs, PartOf, Place, RankedTimes, Reach, ReferredTimes, RowTimes, SavedWindow, Session,
-    Setting, Since, Sliding, StreamClock, StreamTime, Suppress, Temporal, Timed, Version, Waiting,
-    Waits, WhenFull, WindowRow, keyed,
+    Pairs, PartOf, Place, RankedTimes, Reach, ReferredTimes, RowTimes, SavedSliding, SavedWindow,
+    Session, Setting, Since, Sliding, StreamClock, StreamTime, Suppress, Temporal, Timed, Version,
+    Waiting, Waits, WhenFull, WindowRow, keyed, sliding_start,
 };
 pub(crate) use keys::Keys;
 pub(crate) use latest::{Arrived, latest, saved_digests};

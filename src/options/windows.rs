@@ -118,7 +118,8 @@ impl TimeWindows {
         TimeWindows { grace: Some(grace), ..self }
     }
 
-    /// Deletes the row of a window when stream time has reached its end and `retention` more.
+    /// Deletes the row of a window when stream time has reached its end and `retention` more, but
+    /// not before it closes. Without a stated grace it is the grace too.
     #[must_use]
     pub fn retain(self, retention: Duration) -> Self {
         TimeWindows { retention: Some(retention), ..self }
@@ -219,7 +220,8 @@ impl SlidingWindows {
         SlidingWindows { grace: Some(grace), ..self }
     }
 
-    /// Deletes the row of a window when stream time has passed its end by more than `retention`.
+    /// Deletes the row of a window when stream time has passed its end by more than `retention`, but
+    /// not before it closes. Without a stated grace it is the grace too.
     #[must_use]
     pub fn retain(self, retention: Duration) -> Self {
         SlidingWindows { retention: Some(retention), ..self }
@@ -261,7 +263,8 @@ impl SessionWindows {
         SessionWindows { grace: Some(grace), ..self }
     }
 
-    /// Deletes the row of a session when stream time has passed its end by more than `retention`.
+    /// Deletes the row of a session when stream time has passed its end by more than `retention`,
+    /// but not before it closes. Without a stated grace it is the grace too, beside the gap.
     #[must_use]
     pub fn retain(self, retention: Duration) -> Self {
         SessionWindows { retention: Some(retention), ..self }

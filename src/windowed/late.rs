@@ -5,7 +5,7 @@ use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::generic::Operator;
 
 use super::KWindowed;
-use crate::operators::{Datum, Ends, Restored, StreamClock, StreamTime};
+use crate::operators::{Datum, Ends, Restored, StreamClock, StreamTime, sliding_start};
 use crate::options::WindowKind;
 use crate::row::Windowed;
 use crate::stream::{Event, KStream, Updates};
@@ -16,8 +16,9 @@ impl<'s, G: Datum, X: Datum> KWindowed<'s, G, X> {
     /// they have missed. Kafka only counts them.
     ///
     /// A record that has missed several hopping windows is returned once for each. Sliding windows
-    /// return a record that is too late for all of them, once, with the window that ends at its
-    /// timestamp. A late record of a session has its own timestamp as start and end.
+    /// return a record once, with the window that ends at its timestamp, if it is too late for this
+    /// one. Later windows may still have it. A late record of a session has its own timestamp as
+    /// start and end.
     ///
     /// ```
     /// # use watershed::prelude::{Value::{self, Long}, *};
@@ -110,9 +111,10 @@ impl<'s, G: Datum, X: Datum> KWindowed<'s, G, X> {
             WindowKind::Sliding(windows) => {
                 let (difference, ends) = (micros(windows.difference), self.ends(0, true));
                 Box::new(move |at, now, each| {
-                    // The last window that can contain the record.
-                    if is_late(&ends, at.plus(difference), now) {
-                        each(at.minus(difference), at);
+                    let start = sliding_start(at, difference);
+                    let end = start.plus(difference);
+                    if is_late(&ends, end, now) {
+                        each(start, end);
                     }
                 })
             }

@@ -12,7 +12,8 @@ use timely::dataflow::StreamVec;
 use crate::graph::Graph;
 use crate::grouped::{KGrouped, Records};
 use crate::operators::{
-    Accumulate, Datum, Ends, Fixed, Restored, Session, Sliding, WindowRow, keyed,
+    Accumulate, Datum, Ends, Fixed, PartOf, Restored, SavedSliding, Session, Sliding, WindowRow,
+    keyed,
 };
 use crate::options::{Emit, WindowKind, Windowing};
 use crate::row::Windowed;
@@ -113,11 +114,11 @@ impl<'s, G: Datum, X: Datum> KWindowed<'s, G, X> {
 
     /// Returns the grace in microseconds, or the retention without one.
     fn grace(&self) -> Option<i64> {
-        let ends = self.ends(0, false);
-        ends.grace.or(ends.retention)
+        self.ends(0, false).grace
     }
 
-    /// Returns the ends of the windows. `more` is added to the grace.
+    /// Returns the ends of the windows. `more` is added to the grace, which is the retention if
+    /// none is stated.
     fn ends(&self, more: i64, is_inclusive: bool) -> Ends {
         let (grace, retention) = match &self.windows.0 {
             WindowKind::Fixed(windows) => (windows.grace(), windows.retention()),
@@ -125,8 +126,8 @@ impl<'s, G: Datum, X: Datum> KWindowed<'s, G, X> {
             WindowKind::Sessions(windows) => (windows.grace, windows.retention),
         };
         Ends {
-            grace: grace.map(|grace| micros(grace).saturating_add(more)),
-            retention: retention.map(|kept| micros(kept).saturating_add(more)),
+            grace: grace.or(retention).map(|grace| micros(grace).saturating_add(more)),
+            retention: retention.map(micros),
             is_inclusive,
             linger: 0,
             on_close: self.emit == Emit::OnClose,
@@ -179,7 +180,7 @@ impl<'s, G: Datum, X: Datum> KWindowed<'s, G, X> {
     ) -> StreamVec<'s, Epoch, WindowRow<G, A::Name, A::Out>> {
         let Some(records) = &self.records else { return self.graph.nothing() };
         let (inputs, watermarks) = ((records.timed)(), self.graph.watermarks(node));
-        let setting = rows::setting::<G, X, A>(&self.graph, node, records.restored);
+        let setting = || rows::setting::<G, X, A>(&self.graph, node, records.restored);
         match &self.windows.0 {
             WindowKind::Fixed(windows) => {
                 let windows = windows.clone();
@@ -187,17 +188,25 @@ impl<'s, G: Datum, X: Datum> KWindowed<'s, G, X> {
                     windows.assign(at, each);
                 });
                 let logic = Fixed { aggregate, assign, ends: self.ends(0, false) };
-                keyed(inputs, watermarks, verb, setting, logic)
+                keyed(inputs, watermarks, verb, setting(), logic)
             }
             WindowKind::Sliding(windows) => {
                 let difference = micros(windows.difference);
-                let linger = Sliding::<A>::linger(difference);
+                let setting = self.graph.setting::<G, PartOf<A::Part>, SavedSliding<A::Row>>(
+                    node,
+                    records.restored,
+                    "windows",
+                );
+                let time = setting.time;
+                let linger = Sliding::<A>::linger(difference, time);
                 let ends = Ends { linger, ..self.ends(0, true) };
-                keyed(inputs, watermarks, verb, setting, Sliding { aggregate, difference, ends })
+                let logic = Sliding { aggregate, difference, ends, time };
+                keyed(inputs, watermarks, verb, setting, logic)
             }
             WindowKind::Sessions(windows) => {
                 let gap = micros(windows.gap);
                 let ends = Ends { linger: gap, ..self.ends(gap, true) };
+                let setting = setting();
                 let time = setting.time;
                 keyed(inputs, watermarks, verb, setting, Session { aggregate, gap, ends, time })
             }

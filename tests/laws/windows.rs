@@ -1,5 +1,5 @@
-//! Windows, joins of streams and suppression make the same rows for any batches, workers and
-//! restarts, and late records are the same.
+//! Windows, joins of streams and suppression make the same rows for any batches, workers, processes
+//! and restarts, and late records are the same.
 
 use std::time::Duration;
 
@@ -54,7 +54,9 @@ fn fixed_windows_make_the_same_rows_in_any_run() {
         windowed.count().to("count", window());
         windowed.max().to("max", window());
         windowed.late().to("late", window());
-        windowed.emit(Emit::OnClose).sum(|n| *n).to_stream().to("closed", window());
+        let closed = windowed.emit(Emit::OnClose);
+        closed.sum(|n| *n).to_stream().to("closed", window());
+        closed.top(2, Ties::Keep, |n| n % 3).to("closed top", window());
         let hopping = both.windowed_by(hopping);
         hopping.median().to("median", window());
         hopping.count_distinct().to("distinct", window());
@@ -75,6 +77,8 @@ fn sessions_make_the_same_rows_in_any_run() {
         windowed.median().to("median", window());
         windowed.late().to("late", window());
         windowed.emit(Emit::OnClose).max().to("closed", window());
+        let kept = both.windowed_by(sessions.retain(seconds(12)));
+        kept.count().to("kept", window());
     });
 }
 
@@ -84,9 +88,13 @@ fn sliding_windows_make_the_same_rows_in_any_run() {
         let both = a.merge(&b).group_by_key();
         let sliding = SlidingWindows::of_time_difference(seconds(8));
         both.windowed_by(sliding).sum(|n| *n).to("open", window());
-        let windowed = both.windowed_by(sliding.grace(seconds(60)));
+        let windowed = both.windowed_by(sliding.grace(seconds(3)));
         windowed.count().to("count", window());
+        windowed.median().to("median", window());
+        windowed.late().to("late", window());
         windowed.emit(Emit::OnClose).max().to("closed", window());
+        let kept = both.windowed_by(sliding.grace(seconds(3)).retain(seconds(20)));
+        kept.count_distinct().to("kept", window());
     });
 }
 

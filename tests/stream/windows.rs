@@ -91,6 +91,37 @@ fn a_row_is_deleted_after_its_retention() {
 }
 
 #[test]
+fn the_row_of_a_session_is_deleted_after_its_retention() {
+    let sessions = SessionWindows::of_inactivity_gap(seconds(10)).grace(seconds(5));
+    let mut driver = driver(move |it| {
+        it.windowed_by(sessions.retain(seconds(20))).count().to("out", out());
+        it.windowed_by(sessions.retain(seconds(5))).count().to("short", out());
+    });
+    let count = |driver: &TopologyTestDriver, topic| rows(driver, topic).len();
+    pipe(&mut driver, &[(0, 1), (15, 1)]);
+    assert_eq!(["out", "short"].map(|topic| count(&driver, topic)), [2, 2]);
+    // The shorter retention is over, but a row stays until its session closes.
+    pipe(&mut driver, &[(16, 1)]);
+    assert_eq!(["out", "short"].map(|topic| count(&driver, topic)), [2, 1]);
+    pipe(&mut driver, &[(20, 1)]);
+    assert_eq!(rows(&driver, "out"), [[1, 0, 0, 1], [1, 15, 20, 3]]);
+    pipe(&mut driver, &[(21, 1)]);
+    assert_eq!(rows(&driver, "out"), [[1, 15, 21, 4]]);
+}
+
+#[test]
+fn the_row_of_a_sliding_window_goes_after_its_retention() {
+    let sliding = SlidingWindows::of_time_difference(seconds(10)).grace(seconds(5));
+    let mut driver = driver(move |it| {
+        it.windowed_by(sliding.retain(seconds(20))).count().to("out", out());
+    });
+    pipe(&mut driver, &[(100, 1), (120, 2)]);
+    assert_eq!(rows(&driver, "out"), [[1, 90, 100, 1], [1, 110, 120, 1]]);
+    pipe(&mut driver, &[(121, 3)]);
+    assert_eq!(rows(&driver, "out")[0], [1, 110, 120, 1]);
+}
+
+#[test]
 fn a_bridging_record_merges_two_sessions() {
     let sessions = SessionWindows::of_inactivity_gap(seconds(10));
     let mut driver = driver(move |it| {
@@ -114,6 +145,58 @@ fn sliding_windows_have_each_different_set_of_records() {
         rows(&driver, "out"),
         [[1, 93, 103, 2], [1, 98, 108, 3], [1, 102, 112, 7], [1, 103, 113, 5], [1, 108, 118, 4]]
     );
+}
+
+/// Counts in sliding windows of 10 s without a grace.
+fn sliding() -> Topology {
+    Topology::new("sliding", |builder: &StreamsBuilder<'_>| {
+        let records = builder.stream("in", Consumed::with(Int64, Int64)).group_by_key();
+        let windows = SlidingWindows::of_time_difference(seconds(10)).grace(seconds(0));
+        let windowed = records.windowed_by(windows);
+        windowed.count().to("out", out());
+        windowed.late().to("late", out());
+    })
+}
+
+/// Returns the number of late records that the step of the count has.
+fn late(driver: TopologyTestDriver) -> u64 {
+    let steps = driver.finish().unwrap().steps;
+    steps.iter().filter(|step| step.verb == "count").map(|step| step.total().late).sum()
+}
+
+#[test]
+fn late_records_without_a_sliding_window_make_none() {
+    for driver in [TopologyTestDriver::new(sliding()), TopologyTestDriver::per_record(sliding())] {
+        let mut driver = driver.unwrap();
+        let input = driver.input("in", Int64, Int64);
+        for (key, second) in [(2, 108), (1, 105), (1, 100)] {
+            input.pipe_at(&mut driver, &key, &0, Timestamp(second * SECOND));
+        }
+        driver.commit().unwrap();
+        // As in Kafka: both records of key 1 are late for the windows that end at them.
+        assert_eq!(rows(&driver, "out"), [[2, 98, 108, 1]]);
+        assert_eq!(rows(&driver, "late"), [[1, 90, 100, 0], [1, 95, 105, 0]]);
+        assert_eq!(late(driver), 2);
+    }
+}
+
+#[test]
+fn a_record_follows_the_one_of_another_partition() {
+    for order in [[0, 1, 1], [1, 0, 1], [1, 1, 0]] {
+        let mut driver = TopologyTestDriver::new(sliding()).unwrap();
+        let mut records = [vec![(1, 100)], vec![(2, 108), (1, 105)]].map(Vec::into_iter);
+        for partition in order {
+            let (key, second) = records[partition as usize].next().unwrap();
+            driver.set_time(Timestamp(second * SECOND));
+            let (key, value) = (i64::to_be_bytes(key), [0; 8]);
+            driver.pipe("in", partition, Some(&key), Some(&value));
+            driver.commit().unwrap();
+        }
+        // The record at 105 is late for the window that ends there, and not for that behind 100.
+        assert_eq!(rows(&driver, "out"), [[1, 90, 100, 1], [1, 100, 110, 1], [2, 98, 108, 1]]);
+        assert_eq!(rows(&driver, "late"), [[1, 95, 105, 0]]);
+        assert_eq!(late(driver), 1);
+    }
 }
 
 #[test]

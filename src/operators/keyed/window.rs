@@ -25,7 +25,8 @@ pub(crate) struct WindowRow<K, N, O> {
 pub(crate) struct Ends {
     /// Microseconds after the end of a window until it closes; none if it never does.
     pub(crate) grace: Option<i64>,
-    /// Microseconds after the end of a window until its row is deleted; none if it never is.
+    /// Microseconds after the end of a window until its row is deleted, but not before it closes;
+    /// none if it never is.
     pub(crate) retention: Option<i64>,
     /// A window includes its end.
     pub(crate) is_inclusive: bool,
@@ -46,19 +47,20 @@ impl Ends {
 
     /// Returns the time at which a window closes: a record whose partition is so far is late.
     pub(crate) fn close(&self, end: Timestamp) -> Option<Timestamp> {
-        let grace = self.grace.or(self.retention)?;
-        Some(end.plus(grace).plus(i64::from(self.is_inclusive)))
+        Some(end.plus(self.grace?).plus(i64::from(self.is_inclusive)))
+    }
+
+    /// Returns the least end of a window for which a record of this partition time is not late.
+    pub(crate) fn least_open(&self, partition_time: Timestamp) -> Timestamp {
+        let is_exclusive = i64::from(!self.is_inclusive);
+        let end = |grace| partition_time.minus(grace).plus(is_exclusive);
+        self.grace.map_or(Timestamp::MIN, end)
     }
 
     /// Returns the time at which the row of a window is deleted.
     fn delete(&self, end: Timestamp) -> Option<Timestamp> {
-        let retention = self.retention?.max(self.grace.unwrap_or_default());
-        Some(end.plus(retention).plus(i64::from(self.is_inclusive)))
-    }
-
-    /// Returns the time at which the state of a window is forgotten.
-    fn forget(&self, end: Timestamp) -> Option<Timestamp> {
-        Some(self.close(end)?.plus(self.linger).max(self.delete(end).unwrap_or(Timestamp::MIN)))
+        let deleted = end.plus(self.retention?).plus(i64::from(self.is_inclusive));
+        Some(deleted.max(self.close(end).unwrap_or(Timestamp::MIN)))
     }
 }
 
@@ -68,13 +70,6 @@ pub(crate) struct SavedWindow<R> {
     pub(crate) row: Option<R>,
     timestamp: Timestamp,
     is_closed: bool,
-}
-
-impl<R> SavedWindow<R> {
-    /// Returns a row without content.
-    pub(crate) fn empty() -> Self {
-        SavedWindow { row: None, timestamp: Timestamp::MIN, is_closed: false }
-    }
 }
 
 /// The name of a part of a window: its start, its end, and the name of the part in it.
@@ -140,6 +135,8 @@ pub(crate) struct Window<S> {
     is_restored: bool,
     /// Its rows stand in tables.
     is_shown: bool,
+    /// It is none of the results: it only has a state that others may copy.
+    is_hidden: bool,
 }
 
 impl<S> Window<S> {
@@ -157,7 +154,42 @@ impl<S> Window<S> {
             forgets: false,
             is_restored: false,
             is_shown: false,
+            is_hidden: false,
         }
+    }
+
+    /// Returns a window with other bounds and the records of `from`, or without any record.
+    pub(super) fn copied<X, A: Accumulate<X, State = S>>(
+        aggregate: &A,
+        start: Timestamp,
+        end: Timestamp,
+        from: Option<&Self>,
+    ) -> Self {
+        let state = from.map_or_else(|| aggregate.fresh(), |it| aggregate.copy(&it.state));
+        let mut window = Window::new(start, end, state);
+        window.timestamp = from.map_or(Timestamp::MIN, |it| it.timestamp);
+        window
+    }
+
+    /// Returns true if the window is none of the results.
+    pub(super) fn is_hidden(&self) -> bool {
+        self.is_hidden
+    }
+
+    /// Takes the window out of the results, before its first is emitted.
+    pub(super) fn hide(&mut self) {
+        (self.is_hidden, self.is_shown) = (true, false);
+    }
+
+    /// Makes a hidden window one of the results, due to a record of this partition time.
+    pub(super) fn reveal<X, A: Accumulate<X, State = S>>(
+        &mut self,
+        aggregate: &A,
+        partition_time: Timestamp,
+    ) {
+        self.settle(aggregate);
+        self.is_hidden = false;
+        self.touch(self.timestamp, partition_time);
     }
 
     /// Adds a value.
@@ -188,7 +220,13 @@ impl<S> Window<S> {
 
     /// Ends the restoring.
     fn settle<X, A: Accumulate<X, State = S>>(&mut self, aggregate: &A) {
-        if std::mem::take(&mut self.is_restored) {
+        if !std::mem::take(&mut self.is_restored) {
+            return;
+        }
+        if self.is_hidden {
+            // A copy has emitted nothing.
+            self.state = aggregate.copy(&self.state);
+        } else if self.is_shown {
             aggregate.restored(&mut self.state);
         }
     }
@@ -219,7 +257,13 @@ impl<S> Window<S> {
             return;
         }
         ends.delete(self.end).filter(|_| self.is_shown).into_iter().for_each(|at| call.wake_at(at));
-        ends.forget(self.end).into_iter().for_each(|at| call.wake_at(at));
+        self.forget(ends).into_iter().for_each(|at| call.wake_at(at));
+    }
+
+    /// Returns the time at which the state of the window is forgotten.
+    fn forget(&self, ends: &Ends) -> Option<Timestamp> {
+        let deleted = ends.delete(self.end).filter(|_| !self.is_hidden);
+        Some(ends.close(self.end)?.plus(ends.linger).max(deleted.unwrap_or(Timestamp::MIN)))
     }
 
     /// Ends what ends at a time up to `watermark`.
@@ -227,11 +271,11 @@ impl<S> Window<S> {
         let is_over = |at: Option<Timestamp>| at.is_some_and(|at| at <= watermark);
         if !self.is_closed && is_over(ends.close(self.end)) {
             (self.closes, self.is_closed) = (true, true);
-            let later = [ends.delete(self.end), ends.forget(self.end)].into_iter().flatten();
+            let later = [ends.delete(self.end), self.forget(ends)].into_iter().flatten();
             later.filter(|at| *at > watermark).for_each(|at| call.wake_at(at));
         }
         self.deletes |= self.is_closed && is_over(ends.delete(self.end));
-        self.forgets |= self.is_closed && is_over(ends.forget(self.end));
+        self.forgets |= self.is_closed && is_over(self.forget(ends));
     }
 
     /// Ends an epoch: emits changed rows and saves changed parts.
@@ -251,7 +295,7 @@ impl<S> Window<S> {
         let (timestamp, partition_time) =
             (self.timestamp, closed_at.unwrap_or(self.partition_time));
         let is_due = if ends.on_close { closes || (touched && self.is_closed) } else { touched };
-        if is_due {
+        if is_due && !self.is_hidden {
             let always = ends.always || ends.on_close;
             aggregate.results(&mut self.state, always, &mut |name, value| {
                 emit(WindowRow { key: window.clone(), name, value, timestamp, partition_time });
