@@ -220,8 +220,8 @@ impl SlidingWindows {
         SlidingWindows { grace: Some(grace), ..self }
     }
 
-    /// Deletes the row of a window when stream time has passed its end by more than `retention`, but
-    /// not before it closes. Without a stated grace it is the grace too.
+    /// Deletes the row of a window when stream time has passed its end by more than `retention`,
+    /// but not before it closes. Without a stated grace it is the grace too.
     #[must_use]
     pub fn retain(self, retention: Duration) -> Self {
         SlidingWindows { retention: Some(retention), ..self }

@@ -2,9 +2,12 @@
 
 use std::cell::Cell;
 use std::process::Command;
+use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+use watershed::options::{Produced, TimeWindows};
 use watershed::testing::{Feed, explore};
-use watershed::{StreamsBuilder, Topology};
+use watershed::{StreamsBuilder, Timestamp, Topology};
 
 use crate::support::{Dice, pair, stream, table};
 
@@ -92,4 +95,43 @@ fn a_dependence_on_the_number_of_workers_is_found() {
     });
     assert!(error.contains("can't make the same rows of topic firsts again"), "{error}");
     assert!(error.contains(" workers"), "{error}");
+}
+
+#[test]
+fn a_dependence_of_late_counts_is_found() {
+    // All records but the first are late.
+    let mut feed = Feed::default();
+    (0..40).for_each(|n: i64| {
+        feed.push_at("events", 0, Timestamp((-n).max(-1) * 20_000_000), Some(b"k"), Some(b"1"));
+    });
+    let error = error(&feed, |builder| {
+        let is_first = Cell::new(true);
+        let events = stream(builder, "events").filter(move |_, _| !is_first.replace(false));
+        let windows = TimeWindows::of_size(Duration::from_secs(10)).grace(Duration::ZERO);
+        let counts = events.group_by_key().windowed_by(windows).count();
+        counts.filter(|_, _| false).to("none", Produced::columns(["key", "from", "to", "n"]));
+    });
+    assert!(
+        error.contains("can't count the same late records") && error.contains(" count"),
+        "{error}"
+    );
+}
+
+/// A value that loses a part when it is encoded.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+struct Lossy {
+    n: i64,
+    #[serde(skip)]
+    lost: i64,
+}
+
+#[test]
+fn a_value_that_is_encoded_otherwise_is_found() {
+    let error = error(&feed(40, 9), |builder| {
+        let lossy = stream(builder, "events").map_values(|v| Lossy { n: v, lost: v });
+        let groups = lossy.group_by(|_, v| ((v.n % 3).to_string(), v.clone()));
+        groups.max().map_values(|v| v.lost).to("lost", pair());
+    });
+    assert!(error.contains("can't make the same rows of topic lost again"), "{error}");
+    assert!(error.contains("encoded rows") || error.contains("processes"), "{error}");
 }

@@ -117,13 +117,21 @@ struct FeedPartition<'a> {
 /// By topic, the rows that a run has made, sorted.
 type Rows = BTreeMap<String, Vec<Vec<Value>>>;
 
+/// The results of a run.
+struct Outcome {
+    rows: Rows,
+    /// By step, the number of records that it has left out because they were late.
+    late: BTreeMap<String, u64>,
+}
+
 /// Runs a topology `runs` times over the same records. All runs must make the same rows in each
-/// topic that it writes.
+/// topic that it writes, and each step must have the same number of late records.
 ///
 /// The first run has one worker, and all records are in one epoch. In each other run all of this is
-/// random: the number of workers; the batches and epochs; the order between partitions, while that
-/// within a partition stays; and kills, after which the next run continues from the state, with a
-/// snapshot or without. Run number `n` depends only on `seed + n`.
+/// random: the number of processes and workers, and the encoding of rows between them; the batches
+/// and epochs; the order between partitions, while that within a partition stays; and kills, after
+/// which the next run continues from the state, with a snapshot or without. Run number `n` depends
+/// only on `seed + n`.
 ///
 /// Topologies whose results depend on where epochs end, such as those with
 /// [`to_stream`](crate::KTable::to_stream), are expected to fail.
@@ -167,7 +175,7 @@ pub fn explore(topology: &Topology, feed: &Feed, seed: u64, runs: usize) -> Resu
     Ok(())
 }
 
-/// A run that has made other rows than the first one.
+/// A run with another outcome than the first one.
 struct Found {
     feed: Feed,
     schedule: Schedule,
@@ -177,23 +185,30 @@ struct Found {
 enum Difference {
     /// The rows of a topic differ.
     Rows { topic: String, expected: Vec<Vec<Value>>, found: Vec<Vec<Value>> },
+    /// The numbers of late records differ.
+    Late { expected: BTreeMap<String, u64>, found: BTreeMap<String, u64> },
     /// The run has failed.
     Failed(Error),
 }
 
-/// Runs the topology as the seed decides, and compares its rows.
-fn compare(topology: &Topology, feed: &Feed, expected: &Rows, seed: u64) -> Option<Found> {
+/// Runs the topology as the seed decides, and compares the outcome.
+fn compare(topology: &Topology, feed: &Feed, expected: &Outcome, seed: u64) -> Option<Found> {
     let schedule = Schedule::draw(feed, topology, seed);
     let difference = match trial::run(topology, feed, &schedule) {
         Err(error) => Difference::Failed(error),
-        Ok(found) => {
-            let (topic, found) =
-                found.into_iter().find(|(topic, rows)| expected[topic] != *rows)?;
-            let expected = expected[&topic].clone();
-            Difference::Rows { topic, expected, found }
-        }
+        Ok(found) => difference(expected, found)?,
     };
     Some(Found { feed: feed.clone(), schedule, difference })
+}
+
+fn difference(expected: &Outcome, found: Outcome) -> Option<Difference> {
+    let mut rows = found.rows.into_iter();
+    if let Some((topic, found)) = rows.find(|(topic, rows)| expected.rows[topic] != *rows) {
+        let expected = expected.rows[&topic].clone();
+        return Some(Difference::Rows { topic, expected, found });
+    }
+    let (expected, found) = (expected.late.clone(), found.late);
+    (expected != found).then_some(Difference::Late { expected, found })
 }
 
 /// Takes records out as long as a run still fails.
@@ -244,6 +259,10 @@ fn explained(found: Found, seed: u64) -> Error {
             let (lacks, has) = (only(&expected, &found), only(&found, &expected));
             let _ = write!(text, " {schedule}, lacks the rows {lacks} and has {has}");
             (format!("can't make the same rows of topic {topic} again"), text)
+        }
+        Difference::Late { expected, found } => {
+            let _ = write!(text, " {schedule}, lacks {expected:?} and has {found:?}");
+            ("can't count the same late records of each step again".to_string(), text)
         }
         Difference::Failed(error) => {
             let _ = write!(text, " {schedule}, fails: {error}");

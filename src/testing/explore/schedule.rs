@@ -1,4 +1,4 @@
-//! The schedule of a random run: its workers, epochs, batches and kills.
+//! The schedule of a random run: its processes, workers, epochs, batches and kills.
 
 use std::fmt;
 
@@ -16,12 +16,28 @@ pub(super) struct Schedule {
 /// A life of a run: from its start, or a restart, to its end.
 #[derive(Clone, Debug)]
 pub(super) struct Life {
+    pub(super) places: Places,
+    /// The workers of each process.
     pub(super) workers: usize,
     pub(super) epochs: Vec<Vec<Push>>,
     pub(super) end: End,
     /// Each commit has a snapshot, from which the next life begins.
     pub(super) has_snapshots: bool,
 }
+
+/// The number of processes of a life, as threads of this one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Places {
+    /// One process.
+    One,
+    /// One process, whose workers encode the rows that they exchange as those of several do.
+    Serialised,
+    /// So many processes.
+    Processes(usize),
+}
+
+/// The most workers of one of several processes.
+const WORKERS_OF_PROCESS_MAX: usize = 2;
 
 /// Some records of a partition, in its order.
 #[derive(Clone, Debug)]
@@ -50,7 +66,7 @@ impl Schedule {
         let partitions = feed.partitions(&topology.plan().sources);
         let all = partitions.iter().enumerate().map(|(n, it)| push(n, it, it.records.len()));
         let (epochs, end) = (vec![all.collect()], End::Finished);
-        let life = Life { workers: 1, epochs, end, has_snapshots: false };
+        let life = Life { places: Places::One, workers: 1, epochs, end, has_snapshots: false };
         Schedule { lives: vec![life] }
     }
 
@@ -78,6 +94,16 @@ impl Schedule {
         lives.push(life(&mut dice, &partitions, &mut done, End::Finished, limits));
         if restarts > 0 {
             lives.iter_mut().for_each(|life| life.has_snapshots = dice.below(2) == 0);
+        }
+        for life in &mut lives {
+            life.places = match dice.below(6) {
+                0 => Places::Serialised,
+                1 => Places::Processes(2),
+                _ => Places::One,
+            };
+            if let Places::Processes(_) = life.places {
+                life.workers = life.workers.min(WORKERS_OF_PROCESS_MAX);
+            }
         }
         Schedule { lives }
     }
@@ -124,14 +150,20 @@ fn life(
         }
     }
     epochs.extend((!epoch.is_empty()).then_some(epoch));
-    Life { workers, epochs, end, has_snapshots: false }
+    Life { places: Places::One, workers, epochs, end, has_snapshots: false }
 }
 
 impl fmt::Display for Schedule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (n, Life { workers, epochs, end, has_snapshots }) in self.lives.iter().enumerate() {
+        for (n, life) in self.lives.iter().enumerate() {
+            let Life { places, workers, epochs, end, has_snapshots } = life;
             let then = if n == 0 { "a run with" } else { "then one with" };
             write!(f, "{then} {workers} worker{}", if *workers == 1 { "" } else { "s" })?;
+            match places {
+                Places::One => {}
+                Places::Serialised => f.write_str(", encoded rows")?,
+                Places::Processes(count) => write!(f, " in each of {count} processes")?,
+            }
             f.write_str(if *has_snapshots { ", snapshots" } else { "" })?;
             for (n, epoch) in epochs.iter().enumerate() {
                 let pushes = epoch.iter().map(|push| format!("{} of {}", push.records, push.name));

@@ -3,31 +3,32 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use object_store::memory::InMemory;
 
-use super::schedule::{End, Life, Push, Schedule};
-use super::{Feed, FeedPartition, Rows};
+use super::schedule::{End, Life, Places, Push, Schedule};
+use super::{Feed, FeedPartition, Outcome};
 use crate::connect::memory::{MemoryLog, MemoryTable};
 use crate::connect::{Partition, Poll, Source};
 use crate::error::{Error, Result};
-use crate::runtime::{Config, Milestone, Stop, Streams};
+use crate::runtime::{Cluster, Config, Milestone, Stop, Streams, Summary};
 use crate::store::Store;
 use crate::sync::{Receiver, channel};
-use crate::testing::TopologyTestDriver;
+use crate::testing::network::Serialised;
+use crate::testing::{TopologyTestDriver, processes};
 use crate::topology::Topology;
 
 /// The time between two commits of a life that is killed before its first.
 const NEVER_INTERVAL: Duration = Duration::from_secs(1 << 20);
 const KILLED: &str = "killed";
 
-/// Runs the topology over the records of a feed, and returns the rows that it has made.
+/// Runs the topology over the records of a feed, and returns what it has made of them.
 ///
 /// # Errors
 /// When a run fails, unless it was killed.
-pub(super) fn run(topology: &Topology, feed: &Feed, schedule: &Schedule) -> Result<Rows> {
+pub(super) fn run(topology: &Topology, feed: &Feed, schedule: &Schedule) -> Result<Outcome> {
     let plan = topology.plan();
     let partitions = feed.partitions(&plan.sources);
     if let [life] = &schedule.lives[..] {
@@ -42,14 +43,42 @@ pub(super) fn run(topology: &Topology, feed: &Feed, schedule: &Schedule) -> Resu
         objects: Arc::default(),
     };
     let mut done = vec![0; partitions.len()];
+    let mut late = BTreeMap::new();
     for life in &schedule.lives {
-        world.live(life, &mut done)?;
+        let summary = world.live(life, &mut done)?;
+        late = summary.as_ref().map(late_records).unwrap_or_default();
     }
-    Ok(world.tables.into_iter().map(|(topic, table)| (topic, table.rows())).collect())
+    let rows = world.tables.into_iter().map(|(topic, table)| (topic, table.rows())).collect();
+    Ok(Outcome { rows, late })
 }
 
-fn in_driver(topology: &Topology, partitions: &[FeedPartition<'_>], life: &Life) -> Result<Rows> {
-    let mut driver = TopologyTestDriver::with_workers(topology.clone(), life.workers)?;
+/// Returns the number of late records of each step that has any.
+fn late_records(summary: &Summary) -> BTreeMap<String, u64> {
+    let steps = summary.steps.iter();
+    let late = steps.map(|step| (format!("{} {}", step.number, step.verb), step.total().late));
+    late.filter(|(_, late)| *late > 0).collect()
+}
+
+/// Returns the places of the processes of a life; none for one without encoding.
+fn clusters(places: Places) -> Result<Vec<Cluster>> {
+    match places {
+        Places::One => Ok(Vec::new()),
+        Places::Serialised => Ok(vec![Cluster::on(Serialised)]),
+        Places::Processes(count) => processes(count),
+    }
+}
+
+fn in_driver(
+    topology: &Topology,
+    partitions: &[FeedPartition<'_>],
+    life: &Life,
+) -> Result<Outcome> {
+    let (topology, workers) = (topology.clone(), life.workers);
+    let mut driver = match life.places {
+        Places::One => TopologyTestDriver::with_workers(topology, workers)?,
+        Places::Serialised => TopologyTestDriver::serialised(topology, workers)?,
+        Places::Processes(count) => TopologyTestDriver::with_processes(topology, count, workers)?,
+    };
     for FeedPartition { topic, partition, .. } in partitions {
         driver.add_partitions(topic, [*partition]);
     }
@@ -67,8 +96,8 @@ fn in_driver(topology: &Topology, partitions: &[FeedPartition<'_>], life: &Life)
     }
     let rows = driver.topics().map(|topic| (topic.to_string(), driver.rows(topic)));
     let rows = rows.collect();
-    driver.finish()?;
-    Ok(rows)
+    let late = late_records(&driver.finish()?);
+    Ok(Outcome { rows, late })
 }
 
 /// Everything that outlives a run.
@@ -81,8 +110,9 @@ struct World<'a> {
 }
 
 impl World<'_> {
-    /// Runs one life. `done` is the number of committed records of each partition.
-    fn live(&self, life: &Life, done: &mut Vec<usize>) -> Result<()> {
+    /// Runs one life, and returns the summary of one that was not killed. `done` is the number of
+    /// committed records of each partition.
+    fn live(&self, life: &Life, done: &mut Vec<usize>) -> Result<Option<Summary>> {
         let dead = Arc::new(AtomicBool::new(false));
         let logs: BTreeMap<&String, MemoryLog> =
             self.topics.iter().map(|topic| (topic, MemoryLog::default())).collect();
@@ -94,30 +124,46 @@ impl World<'_> {
             let records = records.iter().take(*done);
             logs[topic].append_all(*partition, records.map(|it| it.stored()));
         }
-        let mut streams = Streams::new(self.topology.clone());
-        for (topic, log) in &logs {
-            streams = streams.source(topic, Mortal { log: log.clone(), dead: dead.clone() });
-        }
-        for (topic, table) in &self.tables {
-            streams = streams.sink(topic, table.clone());
-        }
+        let streams = || {
+            let mut streams = Streams::new(self.topology.clone());
+            for (topic, log) in &logs {
+                streams = streams.source(topic, Mortal { log: log.clone(), dead: dead.clone() });
+            }
+            for (topic, table) in &self.tables {
+                streams = streams.sink(topic, table.clone());
+            }
+            streams
+        };
         let (sender, milestones) = channel();
         let stop = Stop::default();
         let is_lost = life.end == End::KilledBeforeCommit;
-        let config = Config {
-            workers: life.workers,
-            state: Some(Store::objects(self.objects.clone(), "state")?),
-            commit_every: if is_lost { NEVER_INTERVAL } else { Duration::ZERO },
-            snapshot_each_commit: life.has_snapshots,
-            follow: true,
+        let config = |cluster| {
+            Ok::<_, Error>(Config {
+                workers: life.workers,
+                cluster,
+                state: Some(Store::objects(self.objects.clone(), "state")?),
+                commit_every: if is_lost { NEVER_INTERVAL } else { Duration::ZERO },
+                snapshot_each_commit: life.has_snapshots,
+                follow: true,
+                ..Config::default()
+            })
+        };
+        let mut clusters = clusters(life.places)?.into_iter();
+        let first = Config {
             stop: stop.clone(),
             milestone: Some(Box::new(move |milestone| {
                 // The receiver may be gone.
                 let _ = sender.send(milestone);
             })),
-            ..Config::default()
+            ..config(clusters.next())?
         };
-        let run = thread::spawn(move || streams.run(config));
+        let mut others = Vec::new();
+        for cluster in clusters {
+            let (streams, config) = (streams(), config(Some(cluster))?);
+            others.push(thread::spawn(move || streams.run(config)));
+        }
+        let streams = streams();
+        let run = thread::spawn(move || streams.run(first));
         let reached = |records: u64| match is_lost {
             true => wait(&milestones, |it| matches!(it, Milestone::Answered(n) if n >= records)),
             false => wait(&milestones, |it| matches!(it, Milestone::Committed(n) if n >= records)),
@@ -141,15 +187,22 @@ impl World<'_> {
                 logs.values().for_each(MemoryLog::wake);
             }
         }
-        let ended = run.join().unwrap_or_else(|_| Err(Error::internal("the run panicked")));
-        match ended {
-            Err(error) if !(is_alive && error.to_string().contains(KILLED)) => return Err(error),
-            _ => {}
-        }
+        let ended = |run: JoinHandle<Result<Summary>>| {
+            run.join().unwrap_or_else(|_| Err(Error::internal("the run panicked")))
+        };
+        let ended: Vec<Result<Summary>> = std::iter::once(run).chain(others).map(ended).collect();
+        let is_death = |ended: &Result<Summary>| {
+            ended.as_ref().is_err_and(|error| error.to_string().contains(KILLED))
+        };
+        // The others fail too, because their process is gone.
+        let is_killed = is_alive && life.end != End::Finished && ended.iter().any(is_death);
         if !is_lost {
             *done = at;
         }
-        Ok(())
+        match ended.into_iter().collect::<Result<Vec<_>>>() {
+            Err(_) if is_killed => Ok(None),
+            ended => ended.map(|all| all.into_iter().next()),
+        }
     }
 }
 
