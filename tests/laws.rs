@@ -10,6 +10,7 @@ mod feed;
 mod oracle;
 mod program;
 mod sliding;
+mod suppression;
 mod time;
 mod windows;
 

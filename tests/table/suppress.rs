@@ -59,6 +59,66 @@ fn a_full_buffer_ends_the_run_with_the_way_out() {
     assert!(error.to_string().contains("2 changes"), "{error}");
 }
 
+/// The bytes of a change of a small key to a small count.
+const CHANGE_BYTES: usize = 28 + 3;
+
+#[test]
+fn the_oldest_change_leaves_a_buffer_with_too_many_bytes() {
+    let limit = Suppressed::until_time_limit(Duration::from_secs(100));
+    let mut driver = driver(limit.max_bytes(2 * CHANGE_BYTES).emit_early());
+    pipe(&mut driver, &[(0, 1), (1, 2), (2, 1)]).unwrap();
+    assert!(driver.rows("out").is_empty());
+    pipe(&mut driver, &[(3, 3)]).unwrap();
+    assert_eq!(driver.rows("out"), [[Long(1), Long(2)]]);
+    // The key of this change alone takes more bytes.
+    pipe(&mut driver, &[(4, 1 << 40)]).unwrap();
+    assert_eq!(driver.rows("out").len(), 3);
+}
+
+#[test]
+fn a_buffer_with_too_many_bytes_ends_the_run() {
+    let limit = Suppressed::until_time_limit(Duration::from_secs(100));
+    for limit in [limit, limit.emit_early().shut_down()] {
+        let mut driver = driver(limit.max_bytes(2 * CHANGE_BYTES));
+        pipe(&mut driver, &[(0, 1), (1, 2), (2, 2)]).unwrap();
+        let error = pipe(&mut driver, &[(3, 3)]).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Config);
+        let text = error.to_string();
+        assert!(text.contains("3 changes of 93 bytes") && text.contains("emit_early"), "{text}");
+    }
+}
+
+#[test]
+fn a_change_that_is_due_leaves_a_full_buffer_first() {
+    let limit = Suppressed::until_time_limit(Duration::from_secs(10)).max_records(2).shut_down();
+    let mut driver = driver(limit);
+    pipe(&mut driver, &[(0, 1), (5, 2), (10, 2), (12, 3)]).unwrap();
+    assert_eq!(driver.rows("out"), [[Long(1), Long(1)]]);
+    let error = pipe(&mut driver, &[(13, 4)]).unwrap_err();
+    assert!(error.to_string().contains("3 changes"), "{error}");
+}
+
+#[test]
+fn windows_that_wait_for_their_close_may_fill_a_buffer() {
+    let topology = |suppressed: Suppressed| {
+        Topology::new("windows", move |builder: &StreamsBuilder<'_>| {
+            let records = builder.stream("in", Consumed::with(Int64, Int64)).group_by_key();
+            let windows = TimeWindows::of_size(Duration::from_secs(10)).grace(Duration::ZERO);
+            let counts = records.windowed_by(windows).count().suppress(suppressed);
+            counts.to("out", Produced::columns(["key", "from", "to", "count"]));
+        })
+    };
+    let two = Suppressed::until_window_closes().max_records(2);
+    let mut driver = TopologyTestDriver::new(topology(two.emit_early())).unwrap();
+    pipe(&mut driver, &[(1, 1), (2, 2), (3, 3)]).unwrap();
+    assert_eq!(driver.rows("out").len(), 1, "the oldest window");
+    pipe(&mut driver, &[(10, 3)]).unwrap();
+    assert_eq!(driver.rows("out").len(), 3);
+    let mut driver = TopologyTestDriver::new(topology(two.shut_down())).unwrap();
+    let error = pipe(&mut driver, &[(1, 1), (2, 2), (3, 3)]).unwrap_err();
+    assert!(error.to_string().contains("until windows close"), "{error}");
+}
+
 #[test]
 fn rows_of_topics_joins_and_groups_are_suppressed() {
     let topology = Topology::new("rows", move |builder: &StreamsBuilder<'_>| {
