@@ -94,6 +94,17 @@ fn a_campaign_of_event_time_finds_its_planted_bugs() {
 }
 
 #[test]
+fn campaigns_of_joins_and_epochs_find_their_planted_bugs() {
+    let bugs = [(8, "lost_part", "rows"), (16, "lost_rows", "looked"), (16, "lost_wake", "calm")];
+    for (version, bug, words) in bugs {
+        let lives = vec![Life { version, ..life(after(300)) }; 4];
+        let found = findings(vec![World { kind: Kind::Visits, seed: 3, lives }], bug);
+        assert!(found.iter().any(|fault| fault.contains(words)), "{bug} is not found: {found:?}");
+        println!("{bug}: {}", found[0].lines().next().unwrap_or_default());
+    }
+}
+
+#[test]
 fn the_campaign_finds_a_rearrangement_by_an_old_run() {
     // Each life has a log of its own: it may need many records until a table shows the damage.
     let overtaken = life(Fault::TakeoverAt(at("compaction.before", 1)));

@@ -11,7 +11,7 @@ use watershed::connectors::delta::Table;
 use super::manifest::manifest;
 use super::oracle::{Answer, Oracle};
 use super::worlds::Log;
-use crate::support::lake::{Tables, folders, named, table_lines};
+use crate::support::lake::{folders, named, table_lines};
 
 /// Counts of comparisons, and the differences that they found.
 #[derive(Default)]
@@ -102,7 +102,7 @@ impl Checker {
         version: u8,
         findings: &mut Findings,
     ) {
-        let expected = oracle.answer(log.held(), &Json::Null, version).tables;
+        let expected = oracle.answer(log.held(), &Json::Null, version);
         let lake = self.lake.display().to_string();
         let mut found: Vec<String> = Vec::new();
         for folder in folders(&lake) {
@@ -113,7 +113,8 @@ impl Checker {
             }
             found.push(name);
         }
-        let missing = expected.keys().filter(|name| !found.contains(name));
+        let expected = expected.tables.keys().chain(expected.choices.keys());
+        let missing = expected.filter(|name| !found.contains(name));
         findings.faults.extend(missing.map(|name| format!("the end: there is no table {name}")));
     }
 
@@ -138,6 +139,7 @@ impl Checker {
             findings.adoptions +=
                 u64::from(before.is_some() && before != self.topology && !is_reset);
             if is_reset {
+                oracle.reset();
                 self.ends.clear();
                 self.resets.insert(n);
             }
@@ -224,7 +226,7 @@ impl Checker {
             }
             match (Table::at_version(url, version), self.expected.get(&commit)) {
                 (Ok(table), Some(expected)) => {
-                    compare(&at, &name, &table, &expected.tables, findings);
+                    compare(&at, &name, &table, expected, findings);
                 }
                 (Ok(_), None) => {
                     findings.faults.push(format!("{name} {at}: there is no such manifest"));
@@ -254,20 +256,25 @@ impl Checker {
 }
 
 /// Compares the rows of a table with those of the oracle.
-fn compare(at: &str, name: &str, table: &Table, expected: &Tables, findings: &mut Findings) {
+fn compare(at: &str, name: &str, table: &Table, expected: &Answer, findings: &mut Findings) {
     let found = match table_lines(name, table) {
         Ok(found) => found,
         Err(error) => return findings.faults.push(format!("{name} {at}: {error}")),
     };
-    let nothing = Vec::new();
-    let expected = expected.get(name).unwrap_or(&nothing);
     findings.rows += found.len() as u64;
     findings.versions += 1;
-    let (lost, surplus) = (missing(expected, &found), missing(&found, expected));
+    let (lost, surplus) = match expected.choices.get(name) {
+        Some(choices) => choices.compare(&found),
+        None => {
+            let nothing = Vec::new();
+            let expected = expected.tables.get(name).unwrap_or(&nothing);
+            (missing(expected, &found), missing(&found, expected))
+        }
+    };
     findings.lost += lost.len() as u64;
     findings.surplus += surplus.len() as u64;
     if !lost.is_empty() || !surplus.is_empty() {
-        let show = |rows: &[&String]| format!("{:#?}", &rows[..rows.len().min(3)]);
+        let show = |rows: &[String]| format!("{:#?}", &rows[..rows.len().min(3)]);
         findings.faults.push(format!(
             "{name} {at}: {} rows lost {}, {} rows too many {}",
             lost.len(),
@@ -279,11 +286,11 @@ fn compare(at: &str, name: &str, table: &Table, expected: &Tables, findings: &mu
 }
 
 /// Returns the sorted `rows` that the sorted `others` lack; each repetition counts.
-fn missing<'r>(rows: &'r [String], others: &[String]) -> Vec<&'r String> {
+fn missing(rows: &[String], others: &[String]) -> Vec<String> {
     let mut others = others.iter().peekable();
     let lacks = |row: &&String| {
         while others.next_if(|other| other < row).is_some() {}
         others.next_if_eq(row).is_none()
     };
-    rows.iter().filter(lacks).collect()
+    rows.iter().filter(lacks).cloned().collect()
 }

@@ -10,6 +10,8 @@ mod bugs;
 mod campaign;
 mod check;
 mod cluster;
+#[cfg(test)]
+mod families;
 mod life;
 mod manifest;
 mod oracle;

@@ -166,6 +166,10 @@ pub(crate) struct World {
     pub(crate) lives: Vec<Life>,
 }
 
+/// The families of tables of `visits`, of which a world has one, and the first bit of their number
+/// in a version.
+const FAMILIES: usize = 3;
+const FAMILY_BIT: u8 = 3;
 /// The largest number of lives of a world.
 const WORLD_LIVES: usize = 24;
 
@@ -181,11 +185,13 @@ pub(crate) fn plan(seed: u64, lives: usize, kinds: &[Kind], runs: Runs) -> Vec<W
         }
         let lives = left.min(WORLD_LIVES);
         let seed = dice.below(1 << 32);
+        let before = worlds.iter().filter(|world: &&World| world.kind == kind).count();
+        let family = (before % FAMILIES) as u8;
         // The first life makes the tables, and has no earlier commit.
         let mut draw = |number| match kind {
             Kind::Archive => life(&mut dice, &mut cycle, number, runs),
             Kind::Visits => {
-                let version = version(&mut dice, number);
+                let version = version(&mut dice, number) | family << FAMILY_BIT;
                 Life { version, ..life(&mut dice, &mut cycle, number, runs) }
             }
             Kind::Kafka | Kind::Kinesis => {

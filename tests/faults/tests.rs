@@ -15,7 +15,7 @@ use super::worlds::{Change, KINDS, Kind, Occasion, generate_visits};
 use crate::support::proxy::Weather;
 
 /// Runs a campaign.
-fn run(plan: Vec<World>) -> Report {
+pub(super) fn run(plan: Vec<World>) -> Report {
     let folder = tempfile::tempdir().unwrap();
     let campaign = Campaign {
         programs: &programs(),
@@ -76,7 +76,7 @@ fn a_world_of_event_time_has_rows_of_each_table() {
     let folder = tempfile::tempdir().unwrap();
     generate_visits(folder.path(), 700, 1);
     let mut oracle = Oracle::start(Kind::Visits);
-    let Answer { tables, late } = oracle.answer(folder.path(), &serde_json::Value::Null, 4);
+    let Answer { tables, late, .. } = oracle.answer(folder.path(), &serde_json::Value::Null, 4);
     let rows: Vec<_> = tables.iter().map(|(name, rows)| (name.as_str(), rows.len())).collect();
     assert!(rows.len() == 13 && rows.iter().all(|(_, count)| *count >= 5), "{rows:?}");
     assert!(late.len() == 7 && late.values().all(|count| *count > 10), "{late:?}");

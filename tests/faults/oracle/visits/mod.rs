@@ -1,39 +1,32 @@
-//! The oracle of `visits`: windows, sessions and joins by plain loops over all records.
+//! The oracle of `visits`: windows, sessions, joins and folds by plain loops over all records.
 //!
-//! It has no epochs and no state. Times are microseconds. A record is late for a window if its
-//! partition, up to the record, has come to the end of the window and the grace. A window closes
-//! when the greatest times of all partitions have come so far.
+//! Times are microseconds. A record is late for a window if its partition, up to the record, has
+//! come to the end of the window and the grace. A window closes when the greatest times of all
+//! partitions have come so far.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod epochs;
+mod joins;
+mod windows;
+
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value as Json, json};
 
 use super::Answer;
+use super::choices::{Choice, Choices};
 use crate::support::lake::{Tables, lines};
+use epochs::Past;
 
 const SECOND: i64 = 1_000_000;
-/// The tumbling windows, and their grace.
-const TUMBLING: i64 = 10 * SECOND;
-const TUMBLING_GRACE: i64 = 4 * SECOND;
-/// The hopping windows: size, distance, grace and retention.
-const HOPPING: i64 = 12 * SECOND;
-const HOP: i64 = 5 * SECOND;
-const HOPPING_GRACE: i64 = 3 * SECOND;
-const HOPPING_KEPT: i64 = 60 * SECOND;
-/// The pause that ends a session, and the grace of sessions.
-const GAP: i64 = 4 * SECOND;
-const SESSION_GRACE: i64 = 5 * SECOND;
-/// The reach of a view: how much earlier and later an order may be, and the grace.
-const BEFORE: i64 = 2 * SECOND;
-const AFTER: i64 = 5 * SECOND;
-const JOIN_GRACE: i64 = 3 * SECOND;
 
 /// The objects of an archive that were read so far.
 #[derive(Default)]
 pub(crate) struct Archive {
     objects: BTreeMap<PathBuf, Vec<Vec<u8>>>,
+    /// The answers that later ones depend on, in the order of commits.
+    past: Past,
 }
 
 /// A view or an order that could be decoded.
@@ -55,10 +48,44 @@ struct Visits {
     watermark: Option<i64>,
 }
 
+/// A change of the limit of a user; none deletes it.
+struct Limit {
+    partition: u32,
+    offset: u64,
+    user: i64,
+    n: Option<i64>,
+}
+
+impl Limit {
+    fn place(&self) -> (u64, u32) {
+        (self.offset, self.partition)
+    }
+
+    /// Returns the later one of two.
+    fn later<'l>(&'l self, other: &'l Self) -> &'l Self {
+        if self.place() > other.place() { self } else { other }
+    }
+}
+
+/// The records of all topics up to the ends of a commit.
+struct Inputs {
+    views: Visits,
+    orders: Visits,
+    both: Visits,
+    /// All changes of limits.
+    changes: Vec<Limit>,
+    /// The limits of users that stand.
+    limits: BTreeMap<i64, i64>,
+    /// The end of each partition, by topic and partition; null for no ends.
+    ends: Json,
+}
+
 /// The rows of tables.
 #[derive(Default)]
 struct Rows {
     of: BTreeMap<String, Vec<Json>>,
+    /// The tables that depend on where epochs end.
+    choices: BTreeMap<String, Choices>,
     /// The origins of dead letters.
     letters: Vec<String>,
 }
@@ -66,6 +93,11 @@ struct Rows {
 impl Rows {
     fn add(&mut self, table: &str, row: Json) {
         self.of.entry(table.into()).or_default().push(row);
+    }
+
+    /// Adds the possible rows of a key.
+    fn choose(&mut self, table: &str, choice: Choice) {
+        self.choices.entry(table.into()).or_default().keys.push(choice);
     }
 
     /// Returns the sorted rows as text.
@@ -82,32 +114,21 @@ impl Rows {
 type Late = BTreeMap<String, u64>;
 
 impl Archive {
-    /// Returns the outputs for the records up to `ends`. In a version with the bit 1, totals count
-    /// windows; with 2, outer joins are left joins; with 4, there is one more table.
+    /// Returns the outputs for the records up to `ends`. A version has the bits of its changes, and
+    /// from the fourth on the number of its family of tables. In one with the bit 4, there is one
+    /// more table.
     pub(super) fn answer(&mut self, archive: &Path, ends: &Json, version: u8) -> Answer {
         let (mut rows, mut late) = (Rows::default(), Late::new());
-        let views = self.visits(archive, "view", ends, &mut rows);
-        let orders = self.visits(archive, "order", ends, &mut rows);
-        let limits = self.limits(archive, ends, &mut rows);
-        let both = Visits {
-            all: views.all.iter().chain(&orders.all).cloned().collect(),
-            watermark: views.watermark.zip(orders.watermark).map(|(one, other)| one.min(other)),
-        };
-        tumbling(&views, version & 1 > 0, &mut rows, &mut late);
-        greatest(&orders, &mut rows, &mut late);
-        hopping(&both, &mut rows, &mut late);
-        for session in sessions(&both, "sessions", &mut late) {
-            let different: BTreeSet<i64> = session.iter().map(|visit| visit.n).collect();
-            rows.add("sessions", bounded(&session, "different", different.len() as i64));
+        let inputs = self.inputs(archive, ends, &mut rows);
+        match version >> 3 {
+            0 => windows::tables(&inputs, version, &mut rows, &mut late),
+            1 => joins::tables(&inputs, version, &mut rows, &mut late),
+            _ => epochs::tables(&inputs, &mut self.past, &mut rows, &mut late),
         }
-        for session in sessions(&orders, "closed_sessions", &mut late) {
-            let close = session[session.len() - 1].at + GAP + SESSION_GRACE + 1;
-            if orders.watermark.is_some_and(|watermark| close <= watermark) {
-                let greatest = session.iter().map(|visit| visit.n).max().unwrap();
-                rows.add("closed_sessions", bounded(&session, "amount", greatest));
-            }
+        let limits = &inputs.limits;
+        if version >> 3 > 0 {
+            totals(limits, version & 1 > 0, &mut rows);
         }
-        outer(&views, &limits, version & 2 > 0, &mut rows);
         if version & 4 > 0 {
             let mut digits: BTreeMap<i64, i64> = BTreeMap::new();
             limits.values().for_each(|limit| *digits.entry(limit % 10).or_default() += 1);
@@ -115,8 +136,31 @@ impl Archive {
                 rows.add("digits", json!({"digit": digit, "limits": count}));
             }
         }
-        within(&views, &orders, both.watermark, &mut rows, &mut late);
-        Answer { tables: rows.tables(), late }
+        let choices = std::mem::take(&mut rows.choices);
+        Answer { tables: rows.tables(), choices, late }
+    }
+
+    /// Forgets the answers: the next run makes all of them again.
+    pub(super) fn forget(&mut self) {
+        self.past = Past::default();
+    }
+
+    /// Reads the records of all topics up to `ends`.
+    fn inputs(&mut self, archive: &Path, ends: &Json, rows: &mut Rows) -> Inputs {
+        let views = self.visits(archive, "view", ends, rows);
+        let orders = self.visits(archive, "order", ends, rows);
+        let changes = self.limits(archive, ends, rows);
+        let both = Visits {
+            all: views.all.iter().chain(&orders.all).cloned().collect(),
+            watermark: views.watermark.zip(orders.watermark).map(|(one, other)| one.min(other)),
+        };
+        let mut last: BTreeMap<i64, &Limit> = BTreeMap::new();
+        for change in &changes {
+            let before = last.entry(change.user).or_insert(change);
+            *before = change.later(before);
+        }
+        let limits = last.into_iter().filter_map(|(user, limit)| Some((user, limit.n?))).collect();
+        Inputs { views, orders, both, changes, limits, ends: ends.clone() }
     }
 
     /// Returns the lines of a topic before `ends` in the order of their positions, by partition.
@@ -179,22 +223,21 @@ impl Archive {
         Visits { all, watermark: times.into_iter().min().flatten() }
     }
 
-    /// Returns the limits of users.
-    fn limits(&mut self, archive: &Path, ends: &Json, rows: &mut Rows) -> BTreeMap<i64, i64> {
-        let mut last: BTreeMap<i64, (u64, u32, Option<i64>)> = BTreeMap::new();
+    /// Decodes the limits of users.
+    fn limits(&mut self, archive: &Path, ends: &Json, rows: &mut Rows) -> Vec<Limit> {
+        let mut all = Vec::new();
         for (partition, records) in self.read(archive, "limit", ends) {
             for (offset, line) in records {
                 let parsed: Json = serde_json::from_slice(&line).unwrap_or_default();
-                let Some(user) = parsed["user"].as_i64() else {
-                    rows.letters.push(format!("limit {partition} {offset}"));
-                    continue;
-                };
-                let limit = (offset, partition, parsed["n"].as_i64());
-                let before = last.entry(user).or_insert(limit);
-                *before = limit.max(*before);
+                match parsed["user"].as_i64() {
+                    Some(user) => {
+                        all.push(Limit { partition, offset, user, n: parsed["n"].as_i64() });
+                    }
+                    None => rows.letters.push(format!("limit {partition} {offset}")),
+                }
             }
         }
-        last.into_iter().filter_map(|(user, (_, _, n))| Some((user, n?))).collect()
+        all
     }
 }
 
@@ -203,164 +246,24 @@ fn leave_out(late: &mut Late, step: &str) {
     *late.entry(step.into()).or_default() += 1;
 }
 
-/// Groups values by user and window.
-type Windows = BTreeMap<(i64, i64), Vec<i64>>;
-
-fn row(user: i64, start: i64, end: i64, name: &str, value: i64) -> Json {
-    json!({"user": user, "start": start, "end": end, name: value})
-}
-
-fn tumbling(views: &Visits, counts_windows: bool, rows: &mut Rows, late: &mut Late) {
-    let mut windows = Windows::new();
-    for visit in &views.all {
-        let start = visit.at.div_euclid(TUMBLING) * TUMBLING;
-        let end = start + TUMBLING;
-        if end + TUMBLING_GRACE <= visit.partition_time {
-            rows.add("late", row(visit.user, start, end, "page", visit.n));
-            leave_out(late, "counts");
-            leave_out(late, "closed");
-        } else {
-            windows.entry((visit.user, start)).or_default().push(visit.n);
-        }
-    }
-    let mut totals: BTreeMap<i64, i64> = BTreeMap::new();
-    for ((user, start), values) in windows {
-        let (end, count) = (start + TUMBLING, values.len() as i64);
-        rows.add("counts", row(user, start, end, "count", count));
-        if views.watermark.is_some_and(|watermark| end + TUMBLING_GRACE <= watermark) {
-            rows.add("final", row(user, start, end, "count", count));
-            rows.add("closed", row(user, start, end, "sum", values.iter().sum()));
-            *totals.entry(user).or_default() += if counts_windows { 1 } else { count };
-        }
-    }
-    for (user, views) in totals {
-        rows.add("totals", json!({"user": user, "views": views}));
-    }
-}
-
-fn greatest(orders: &Visits, rows: &mut Rows, late: &mut Late) {
-    let mut windows = Windows::new();
-    for visit in &orders.all {
-        let start = visit.at.div_euclid(TUMBLING) * TUMBLING;
-        if start + TUMBLING + TUMBLING_GRACE <= visit.partition_time {
-            leave_out(late, "greatest");
-        } else {
-            windows.entry((visit.user, start)).or_default().push(visit.n);
-        }
-    }
-    for ((user, start), values) in windows {
-        let score = values.iter().map(|n| n % 10).max();
-        let best: BTreeSet<i64> = values.into_iter().filter(|n| Some(n % 10) == score).collect();
-        for n in best {
-            rows.add("greatest", row(user, start, start + TUMBLING, "amount", n));
-        }
-    }
-}
-
-fn hopping(both: &Visits, rows: &mut Rows, late: &mut Late) {
-    let mut windows = Windows::new();
-    for visit in &both.all {
-        let mut start = visit.at.div_euclid(HOP) * HOP;
-        while start + HOPPING > visit.at {
-            if start + HOPPING + HOPPING_GRACE <= visit.partition_time {
-                leave_out(late, "medians");
-            } else {
-                windows.entry((visit.user, start)).or_default().push(visit.n);
-            }
-            start -= HOP;
-        }
-    }
-    for ((user, start), mut values) in windows {
-        let end = start + HOPPING;
-        if both.watermark.is_none_or(|watermark| end + HOPPING_KEPT > watermark) {
-            values.sort();
-            let median = values[(values.len() - 1) / 2];
-            rows.add("medians", row(user, start, end, "median", median));
-        }
-    }
-}
-
-/// Returns the sessions of each user, each in the order of time.
-fn sessions(visits: &Visits, step: &str, late: &mut Late) -> Vec<Vec<Visit>> {
-    let mut users: BTreeMap<i64, Vec<Visit>> = BTreeMap::new();
-    for visit in &visits.all {
-        // A record alone is a session, which includes its end.
-        if visit.at + GAP + SESSION_GRACE < visit.partition_time {
-            leave_out(late, step);
-        } else {
-            users.entry(visit.user).or_default().push(visit.clone());
-        }
-    }
-    let mut sessions = Vec::new();
-    for mut visits in users.into_values() {
-        visits.sort_by_key(|visit| visit.at);
-        sessions.extend(visits.chunk_by(|a, b| b.at - a.at <= GAP).map(<[Visit]>::to_vec));
-    }
-    sessions
-}
-
-fn bounded(session: &[Visit], name: &str, value: i64) -> Json {
-    let (first, last) = (&session[0], &session[session.len() - 1]);
-    row(first.user, first.at, last.at, name, value)
-}
-
-/// Joins the last view of each user with the limit.
-fn outer(views: &Visits, limits: &BTreeMap<i64, i64>, is_left: bool, rows: &mut Rows) {
+/// Returns the last `n` of each user, by position.
+fn last_of(visits: &Visits) -> BTreeMap<i64, i64> {
     let mut last: BTreeMap<i64, (u64, u32, i64)> = BTreeMap::new();
-    for visit in &views.all {
+    for visit in &visits.all {
         let view = (visit.offset, visit.partition, visit.n);
         let before = last.entry(visit.user).or_insert(view);
         *before = view.max(*before);
     }
-    let users: BTreeSet<i64> = last.keys().chain(limits.keys()).copied().collect();
-    for user in users {
-        let page = last.get(&user).map(|(_, _, n)| *n);
-        if page.is_some() || !is_left {
-            rows.add("outer", json!({"user": user, "page": page, "limit": limits.get(&user)}));
-        }
-    }
+    last.into_iter().map(|(user, (_, _, n))| (user, n)).collect()
 }
 
-/// Joins views and orders that are near to each other in time.
-fn within(
-    views: &Visits,
-    orders: &Visits,
-    watermark: Option<i64>,
-    rows: &mut Rows,
-    late: &mut Late,
-) {
-    let mut in_time = |visits: &Visits, ahead: i64| -> Vec<Visit> {
-        let is_late = |it: &Visit| it.at + ahead + JOIN_GRACE < it.partition_time;
-        let count = visits.all.iter().filter(|it| is_late(it)).count();
-        (0..count).for_each(|_| leave_out(late, "within"));
-        visits.all.iter().filter(|it| !is_late(it)).cloned().collect()
-    };
-    let (views, orders) = (in_time(views, AFTER), in_time(orders, BEFORE));
-    let mut matched = BTreeSet::new();
-    for view in &views {
-        let mut is_alone = true;
-        for (number, order) in orders.iter().enumerate() {
-            let distance = order.at - view.at;
-            if view.user == order.user && (-BEFORE..=AFTER).contains(&distance) {
-                let (user, page, amount) = (view.user, view.n, order.n);
-                rows.add("within", json!({"user": user, "page": page, "amount": amount}));
-                matched.insert(number);
-                is_alone = false;
-            }
-        }
-        if is_alone && is_over(view, watermark) {
-            rows.add("within", json!({"user": view.user, "page": view.n, "amount": null}));
-        }
+/// Counts the limits of each part of the users, or adds them up.
+fn totals(limits: &BTreeMap<i64, i64>, counts: bool, rows: &mut Rows) {
+    let mut totals: BTreeMap<i64, i64> = BTreeMap::new();
+    for (user, limit) in limits {
+        *totals.entry(user % 4).or_default() += if counts { 1 } else { *limit };
     }
-    for (number, order) in orders.iter().enumerate() {
-        if !matched.contains(&number) && is_over(order, watermark) {
-            rows.add("within", json!({"user": order.user, "page": null, "amount": order.n}));
-        }
+    for (part, total) in totals {
+        rows.add("totals", json!({"part": part, "total": total}));
     }
-}
-
-/// Returns true if no record that is in time can be a partner of a visit.
-fn is_over(visit: &Visit, watermark: Option<i64>) -> bool {
-    let end = visit.at + BEFORE + AFTER + JOIN_GRACE;
-    watermark.is_some_and(|watermark| end < watermark)
 }
