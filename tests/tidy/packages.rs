@@ -21,7 +21,7 @@ fn packages(features: &str) -> BTreeSet<String> {
 #[test]
 fn archives_and_tables_bring_no_package_of_the_shell() {
     // reqwest is not among them: src/connectors/mod.rs has the reason.
-    let shell = ["clap", "indicatif", "comfy-table", "mysql_async", "tracing-subscriber"];
+    let shell = ["clap", "indicatif", "comfy-table", "mysql_async"];
     let services = ["rdkafka", "aws-config", "aws-sdk-kinesis", "axum", "saphyr-parser"];
     let is_in = |packages: &BTreeSet<String>, name: &&str| packages.contains(*name);
     let all = packages("default");
