@@ -39,8 +39,8 @@ fn children(supervisor: &Child) -> Vec<String> {
 #[test]
 fn any_number_of_processes_makes_the_tables_of_the_oracle() {
     let place = with_archive();
-    for (share, processes) in ["2", "3", "1"].into_iter().enumerate() {
-        copy_share(&place.path("all"), &place.path("archive"), share + 1, 3);
+    for (share, processes) in ["2", "4", "3", "1"].into_iter().enumerate() {
+        copy_share(&place.path("all"), &place.path("archive"), share + 1, 4);
         let run = ["run", "--from", "archive", "--lake", "lake", "--workers", "2"];
         let printed = place.run(&[&run[..], &["--processes", processes]].concat());
         assert!(printed.contains("new records"), "{printed}");

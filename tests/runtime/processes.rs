@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread;
 
 use watershed::connect::memory::MemoryTable;
@@ -9,7 +11,7 @@ use watershed::connect::{Committer, Recovering, Schema, Sink, SinkContext};
 use watershed::connectors::delta::{Delta, Table};
 use watershed::prelude::Materialized;
 use watershed::row::Value;
-use watershed::runtime::{Cluster, Config, Holds, Progress, Stop, Streams, Summary};
+use watershed::runtime::{Cluster, Config, Holds, Milestone, Progress, Stop, Streams, Summary};
 use watershed::testing::TopologyTestDriver;
 use watershed::{DEAD_LETTERS, Error, ErrorKind, Result, StreamsBuilder, Topology};
 
@@ -145,6 +147,45 @@ impl Sink for Failing {
         }
         self.0.writers(schema, context, brief, workers)
     }
+}
+
+/// Follows the logs in some processes until all records are committed. Returns the records and the
+/// bytes that process 0 reports then.
+fn reported(processes: usize) -> (u64, u64) {
+    let world = World::busy();
+    let (is_committed, last) = (Arc::new(AtomicBool::new(false)), Arc::new(Mutex::new((0, 0))));
+    let config = |process| {
+        let (all, last, stop) = (is_committed.clone(), last.clone(), Stop::default());
+        let milestone = move |milestone| {
+            all.fetch_or(milestone == Milestone::Committed(30), Ordering::SeqCst);
+        };
+        let (all, request) = (is_committed.clone(), stop.clone());
+        let progress = move |progress: &Progress| {
+            if process == 0 && all.load(Ordering::SeqCst) {
+                *last.lock().unwrap() = (progress.records, progress.bytes);
+                request.stop();
+            }
+        };
+        Config {
+            follow: true,
+            stop,
+            milestone: Some(Box::new(milestone)),
+            progress: Some(Box::new(progress)),
+            ..world.config(1)
+        }
+    };
+    for result in run_in(processes, || world.bound(program(), &Fuse::sound()), config) {
+        result.unwrap();
+    }
+    *last.lock().unwrap()
+}
+
+#[test]
+fn progress_counts_the_records_of_all_processes() {
+    let alone = reported(1);
+    assert_eq!(alone.0, 30);
+    assert_eq!(reported(2), alone);
+    assert_eq!(reported(4), alone);
 }
 
 #[test]
