@@ -5,12 +5,14 @@ use super::follow::copy_share;
 use super::{Place, assert_same};
 
 /// The planted violation of each invariant, and words of the error that reports it.
-const VIOLATIONS: [(&str, &str); 5] = [
+const VIOLATIONS: [(&str, &str); 7] = [
     ("gap_in_bindings", "continues at offset"),
     ("old_generation", "does not continue the last one"),
     ("uncounted_record", "are not all accounted for"),
     ("negative_rows", "more often than added"),
     ("other_plan", "built another dataflow"),
+    ("two_owners", "which does not own them"),
+    ("backward_frontier", "the frontier of the workers moved backwards"),
 ];
 
 #[test]
