@@ -10,6 +10,8 @@ mod history;
 mod oracle;
 mod programs;
 mod report;
+#[cfg(test)]
+mod seeds;
 mod store;
 #[cfg(test)]
 mod tests;

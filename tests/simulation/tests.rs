@@ -11,6 +11,7 @@ use watershed::{ErrorKind, Result};
 use super::Histories;
 use super::history::history;
 use super::programs::Program;
+use super::seeds::{FOUND, Named, PLANTED, of_two_runs};
 use super::world::{Settings, World};
 use crate::support::lossy::Lossy;
 
@@ -46,28 +47,25 @@ fn other_processes_make_the_same_histories() {
 }
 
 #[test]
+fn histories_of_named_seeds_are_sound() {
+    for Named { name, seed, .. } in PLANTED.iter().chain(&FOUND) {
+        let result = history(Simulation::new(*seed)).result;
+        assert!(matches!(result, Ok(Ok(_))), "seed {seed} of {name}: {result:?}");
+    }
+}
+
+#[test]
 fn histories_find_every_planted_bug() {
-    let bugs = [
-        ("backward_frontier", "the frontier of the workers moved backwards"),
-        ("late_barrier", "no end after"),
-        ("lost_wakeup", "no end after"),
-        ("binding_off_by_one", ""),
-        ("fresh_bindings", ""),
-        ("offsets_after_commit", "which no manifest names"),
-        ("collected_snapshot", ""),
-        ("mislabelled_snapshot", ""),
-        ("dropped_bucket", ""),
-        ("colliding_digest", ""),
-    ];
-    for (bug, words) in bugs {
+    for Named { name, seed: named, found: words } in PLANTED {
         let found = |seed| {
-            let bug = Some(bug.to_string());
+            let bug = Some(name.to_string());
             let result = history(Simulation { bug, ..Simulation::new(seed) }).result;
             result.and_then(|result| result.map(|_| ())).err().filter(|text| text.contains(words))
         };
-        let first = (1..400).find_map(|seed| Some((seed, found(seed)?)));
-        let (seed, text) = first.unwrap_or_else(|| panic!("{bug} is not found"));
-        println!("{bug}: seed {seed}: {text}");
+        let mut seeds = [named].into_iter().chain(1..400);
+        let first = seeds.find_map(|seed| Some((seed, found(seed)?)));
+        let (seed, text) = first.unwrap_or_else(|| panic!("{name} is not found"));
+        println!("{name}: seed {seed}, named {named}: {text}");
     }
 }
 
@@ -91,10 +89,13 @@ fn takeover(older_stops: Duration) -> [Option<ErrorKind>; 2] {
 }
 
 /// Returns the errors of older and of newer runs, and checks that none has found any damage.
-fn takeovers(older_stops: Duration) -> [Vec<ErrorKind>; 2] {
+fn takeovers(named: u64, older_stops: Duration) -> [Vec<ErrorKind>; 2] {
     let mut errors = [Vec::new(), Vec::new()];
-    for seed in 0..150 {
+    for seed in [named].into_iter().chain(0..150) {
         let ends = Simulation::new(seed).run(|| takeover(older_stops)).result.unwrap();
+        if ends[0] == Some(ErrorKind::Superseded) && !errors[0].contains(&ErrorKind::Superseded) {
+            println!("seed {seed} is the first in which the older run is superseded");
+        }
         for (all, error) in errors.iter_mut().zip(ends) {
             assert_ne!(error, Some(ErrorKind::Data), "seed {seed}");
             all.extend(error);
@@ -105,14 +106,14 @@ fn takeovers(older_stops: Duration) -> [Vec<ErrorKind>; 2] {
 
 #[test]
 fn a_run_that_is_overtaken_in_its_recovery_finds_no_damage() {
-    let [older, newer] = takeovers(Duration::from_secs(10));
+    let [older, newer] = takeovers(of_two_runs("overtaken"), Duration::from_secs(10));
     assert!(older.contains(&ErrorKind::Superseded), "{older:?}");
     assert_eq!(newer, []);
 }
 
 #[test]
 fn a_run_that_begins_beside_another_finds_no_damage() {
-    let [older, _] = takeovers(Duration::ZERO);
+    let [older, _] = takeovers(of_two_runs("beside"), Duration::ZERO);
     assert!(older.contains(&ErrorKind::Superseded), "{older:?}");
 }
 
@@ -128,9 +129,12 @@ fn two_runs_that_begin_at_once_share_an_empty_place() {
         })
     };
     let mut refused = 0;
-    for seed in 0..100 {
+    for seed in [of_two_runs("at once")].into_iter().chain(0..100) {
         for (kind, text) in Simulation::new(seed).run(begin).result.unwrap().into_iter().flatten() {
             assert!([ErrorKind::Superseded, ErrorKind::Connect].contains(&kind), "{seed}: {text}");
+            if refused == 0 {
+                println!("seed {seed} is the first in which a run is refused: {text}");
+            }
             refused += 1;
         }
     }

@@ -194,7 +194,9 @@ impl Ledger {
                         self.store.confirm(&path)?;
                     }
                     self.digest = hex(&body);
-                    if let Some(old) = manifest.n.checked_sub(KEPT_MANIFESTS) {
+                    // A planted bug: the newest manifest is collected in place of the oldest.
+                    let kept = if faults::bug("collected_manifest") { 0 } else { KEPT_MANIFESTS };
+                    if let Some(old) = manifest.n.checked_sub(kept) {
                         self.store.delete(&format!("manifest/{old:020}"))?;
                     }
                     self.last = Some(manifest);
