@@ -1,7 +1,7 @@
 //! The short campaign, and the checks of the campaign itself.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::Campaign;
@@ -215,30 +215,50 @@ fn a_reset_that_dies_or_is_overtaken_at_any_point_is_completed() {
     assert_eq!(report.lives, count);
 }
 
-/// Returns the names that the files below `folder` have behind `call`.
-fn named(folder: &Path, call: &str, found: &mut BTreeSet<String>) {
-    for entry in std::fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            named(&path, call, found);
-            continue;
-        }
-        let text = std::fs::read_to_string(&path).unwrap();
-        let names = text.split(call).skip(1);
-        found.extend(names.filter_map(|rest| Some(rest.split_once('"')?.0.to_string())));
-    }
+/// Returns the text of all files of Rust below `folder`.
+fn source(folder: &Path) -> String {
+    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let text = |path: PathBuf| match path.extension() {
+        _ if path.is_dir() => source(&path),
+        Some(extension) if extension == "rs" => std::fs::read_to_string(&path).unwrap(),
+        _ => String::new(),
+    };
+    entries.map(text).collect()
 }
+
+/// Returns the names that a text has behind `call`.
+fn named(text: &str, call: &str) -> BTreeSet<String> {
+    let names = text.split(call).skip(1);
+    names.filter_map(|rest| Some(rest.split_once('"')?.0.to_string())).collect()
+}
+
+/// The calls behind which the library has names of points and of bugs.
+const POINT: &str = "faults::point(\"";
+const BUG: &str = "faults::bug(\"";
 
 #[test]
 fn a_campaign_plans_every_point_of_the_library() {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let [mut found, mut bugs] = [BTreeSet::new(), BTreeSet::new()];
-    named(&source, "faults::point(\"", &mut found);
-    named(&source, "faults::bug(\"", &mut bugs);
+    let library = source(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"));
+    let (mut found, bugs) = (named(&library, POINT), named(&library, BUG));
     // A point within a planted bug has the name of the bug.
     found.retain(|point| !bugs.contains(point));
     let planned = points().into_iter().chain(spots().into_iter().map(|spot| spot.point));
     assert_eq!(found, planned.map(str::to_owned).collect());
+}
+
+#[test]
+fn a_test_plants_each_bug_of_the_library() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let [library, tests] = ["src", "tests"].map(|folder| source(&root.join(folder)));
+    let (bugs, all) = (named(&library, BUG), library + &tests);
+    assert!(bugs.len() > 20, "{bugs:?}");
+    // A test has the name in a list or as an argument, not behind these calls.
+    let is_planted = |bug: &String| {
+        let count = |before: &str| all.matches(&format!("{before}\"{bug}\"")).count();
+        count("") > count("faults::bug(") + count("faults::point(")
+    };
+    let forgotten: Vec<_> = bugs.iter().filter(|bug| !is_planted(bug)).collect();
+    assert!(forgotten.is_empty(), "{forgotten:?}");
 }
 
 #[test]

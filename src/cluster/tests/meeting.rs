@@ -1,6 +1,7 @@
 //! Whole starts: processes come, are compared, are welcomed, and run a dataflow together.
 
 use std::net::TcpListener;
+use std::process::Command;
 
 use timely::WorkerConfig;
 use timely::dataflow::operators::{Exchange, Inspect, ToStream};
@@ -230,4 +231,16 @@ fn a_process_of_an_earlier_life_is_not_let_in() {
         let (other, _leader) = leader.join().unwrap().unwrap();
         drop((own, other));
     });
+}
+
+#[test]
+fn a_bug_that_lets_an_earlier_life_in_is_found() {
+    let test = "cluster::tests::meeting::a_process_of_an_earlier_life_is_not_let_in";
+    let output = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", test, "--nocapture"])
+        .env("WATERSHED_BUG", "old_session")
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && text.contains("it was let in"), "{text}");
 }
