@@ -53,7 +53,8 @@ struct Args {
     #[arg(long)]
     quick: bool,
     /// The folder for archives.
-    #[arg(long, value_name = "PATH", default_value = concat!(env!("CARGO_TARGET_TMPDIR"), "/gateway"))]
+    #[arg(long, value_name = "PATH")]
+    #[arg(default_value = concat!(env!("CARGO_TARGET_TMPDIR"), "/gateway"))]
     dir: PathBuf,
     /// Given by `cargo bench` but not by `cargo test`, which runs the quick sizes.
     #[arg(long, hide = true)]

@@ -147,7 +147,8 @@ impl Error {
         name: &str,
         cause: impl Into<Box<dyn std::error::Error + Send + Sync>>,
     ) -> Self {
-        let way = "Raise the limit of threads (ulimit -u, or that of the container or service), or that of memory, and run it again.";
+        let way = "Raise the limit of threads (ulimit -u, or that of the container or service), or \
+            that of memory, and run it again.";
         Self::connect(format!("can't start {name}")).because(cause).hint(way)
     }
 

@@ -42,19 +42,21 @@ const TEST_ROOTS: [&str; 5] =
 const LONGEST_FILE: usize = 399;
 const LONGEST_TEST_MODULE: usize = 100;
 
-const FLOOR: &str = "A module imports lower floors or, on its own floor, the modules before it in FLOORS (tests/tidy.rs); a connector or the \
-                     gateway imports floors 0 and 1 and itself. Move the code down, or pass the needed value in.";
+const FLOOR: &str = "A module imports lower floors or, on its own, those before it in FLOORS; \
+    connectors and gateway import floors 0 and 1 and themselves. Move the code, or pass a value.";
 const CIRCLE: &str =
     "No files of one folder import one another in a circle: move the shared part to its own file.";
-const ENGINE: &str = "Only floors 2 to 5 name timely or differential, and durable does not: give the rest a plain interface.";
-const CLOCK: &str = "Only sync, simulation, program and testing read a clock or spawn a thread that outlives a call, and the runtime and the cluster have only the channels of sync: then a simulation decides their order. Take them from sync.";
+const ENGINE: &str = "Only floors 2 to 5 name timely or differential, and durable does not.";
+const CLOCK: &str = "Only sync, simulation, program and testing read a clock or spawn a thread \
+    that outlives a call, and the runtime and the cluster have only the channels of sync: then a \
+    simulation decides their order. Take them from sync.";
 const DOCS: &str = "Each file begins with a `//!` line that names its subject.";
 const LENGTH: &str =
     "No file has 400 lines, no test module inside another file more than 100: split it by subject.";
 const UNFINISHED: &str = "Nothing unfinished stays in the tree: do it, or take it out.";
-const PANIC: &str = "Outside tests nothing panics by `unwrap` or `expect`: return an error that names the attempt and the thing.";
-const DEAD: &str = "Code is deleted, not commented out; a comment is prose, and a line of it ends in neither `;` nor a brace.";
-const INDEX: &str = "A test file that no `mod` line of tests/main.rs (or of its folder's mod.rs) names is never run: list it.";
+const PANIC: &str = "Outside tests nothing panics by `unwrap` or `expect`: return an error.";
+const DEAD: &str = "Code is deleted, not commented out: a comment ends in no `;` and no brace.";
+const INDEX: &str = "A test file that no `mod` line names is never run: list it.";
 const LINTS: &str =
     "The tree has a .clippy.toml that bans clocks and randomness and names their replacements.";
 

@@ -66,11 +66,17 @@ pub(crate) fn answer(dir: &Path, shapes: &Shapes, report: &mut Report) -> Result
         length: shapes.idle,
     })?;
     let number = last.answered.len();
-    report.question(&format!("latency: how soon is a correction in the answers, and on disk? ({number} corrections, one at a time)"));
+    report.question(&format!(
+        "latency: how soon is a correction in the answers, and on disk? \
+        ({number} corrections, one at a time)"
+    ));
     report.table(["from … to", "p50", "p90", "p99"], rows);
     let [read, processed] =
         [&last.read, &last.processed].map(|values| percentile(values, 0.5) * 1e3);
-    report.line(&format!("- appended to answers with 2 workers, p50: {read:.2} ms until it is read, {processed:.2} ms from there"));
+    report.line(&format!(
+        "- appended to answers with 2 workers, p50: \
+        {read:.2} ms until it is read, {processed:.2} ms from there"
+    ));
     for (what, values, limit) in [
         ("appended to answers", &last.answered, 1.0),
         ("appended to commit", &last.committed, 30.0),

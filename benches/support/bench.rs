@@ -22,7 +22,8 @@ pub(crate) struct Common<Q: ValueEnum + Clone + Send + Sync + 'static> {
     #[arg(long)]
     quick: bool,
     /// The folder for archives and lakes.
-    #[arg(long, value_name = "PATH", default_value = concat!(env!("CARGO_TARGET_TMPDIR"), "/pinterest"))]
+    #[arg(long, value_name = "PATH")]
+    #[arg(default_value = concat!(env!("CARGO_TARGET_TMPDIR"), "/pinterest"))]
     dir: PathBuf,
     /// Given by `cargo bench` but not by `cargo test`, which runs the quick sizes.
     #[arg(long, hide = true)]

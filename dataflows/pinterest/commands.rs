@@ -16,7 +16,8 @@ use crate::generate::{self, Options, Summary};
 #[derive(Args, Clone)]
 pub(crate) struct GenerateArgs {
     /// Number of events; each is a pin, a geo and a user
-    #[arg(long, value_name = "N", default_value_t = 11_154, value_parser = clap::value_parser!(u64).range(..=1_000_000_000))]
+    #[arg(long, value_name = "N", default_value_t = 11_154)]
+    #[arg(value_parser = clap::value_parser!(u64).range(..=1_000_000_000))]
     events: u64,
     /// Seed of all random choices
     #[arg(long, value_name = "S", default_value_t = 100)]

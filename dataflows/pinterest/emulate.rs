@@ -56,7 +56,8 @@ pub(crate) struct EmulateArgs {
     #[arg(long, value_name = "N")]
     events: Option<u64>,
     /// Rows of each generated table
-    #[arg(long, value_name = "N", default_value_t = 11_154, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    #[arg(long, value_name = "N", default_value_t = 11_154)]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     rows: u64,
     /// Take one row after the other instead of drawing them
     #[arg(long)]
@@ -69,7 +70,8 @@ pub(crate) struct EmulateArgs {
     #[arg(long, value_enum)]
     date_format: Option<DateFormat>,
     /// Events that are sent at the same time
-    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=256))]
+    #[arg(long, value_name = "N", default_value_t = 8)]
+    #[arg(value_parser = clap::value_parser!(u16).range(1..=256))]
     in_flight: u16,
 }
 

@@ -1,6 +1,7 @@
 //! The ends of the help pages: examples of every command, each of which parses.
 
-pub(crate) const ABOUT: &str = "Three streams of posts, places and users, cleaned once and kept joined: ten standing answers in Delta tables.
+pub(crate) const ABOUT: &str = "Three streams of posts, places and users, cleaned once and kept \
+    joined: ten standing answers in Delta tables.
 
 Without a command it does the same as run: it generates an archive of 11,154 events if there is none, replays it, and prints the answers.";
 

@@ -79,6 +79,8 @@ pub(super) fn not_reached(
     last: &str,
 ) -> Error {
     let message = format!("can't reach process {process} at {address} within {deadline:?}: {last}");
-    Error::lost(message)
-        .hint("Check that it runs, that its address is right, and that all processes have the same shared secret.")
+    Error::lost(message).hint(
+        "Check that it runs, that its address is right, and that all processes have the same \
+            shared secret.",
+    )
 }

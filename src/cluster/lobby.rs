@@ -153,7 +153,9 @@ impl Lobby {
                     {
                         oldest.abort();
                     }
-                    let work = handshake(connection, identity.clone(), roles, self.admission.deadline, self.strangers.clone());
+                    let (identity, strangers) = (identity.clone(), self.strangers.clone());
+                    let deadline = self.admission.deadline;
+                    let work = handshake(connection, identity, roles, deadline, strangers);
                     pending.push_back(handshakes.spawn(work));
                 }
                 Some(ended) = handshakes.join_next() => {

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
-use serde_json::{Number, json};
+use serde_json::{Number, Value, json};
 
 use crate::connect::append::{Appended, NewRecord, PartitionInfo, Position, Refusal};
 
@@ -97,9 +97,10 @@ pub(super) async fn describe(State(app): State<Arc<App>>, path: Named) -> Respon
         Err(refusal) => return refuse(&RequestRefusal::Append(refusal, stream.to_string())),
     };
     let shard = |part: &PartitionInfo| {
+        let (first, last) = (part.hashes.0.to_string(), part.hashes.1.to_string());
         json!({
             "ShardId": shard_id(part.number),
-            "HashKeyRange": { "StartingHashKey": part.hashes.0.to_string(), "EndingHashKey": part.hashes.1.to_string() },
+            "HashKeyRange": { "StartingHashKey": first, "EndingHashKey": last },
             "SequenceNumberRange": { "StartingSequenceNumber": sequence(&Position::Offset(0)) },
         })
     };
@@ -172,6 +173,12 @@ pub(super) async fn delete(State(app): State<Arc<App>>, path: Named) -> Response
     }
 }
 
+/// Returns the place of an appended record.
+fn placed(place: &Appended) -> Value {
+    let sequence = sequence(&place.position);
+    json!({ "SequenceNumber": sequence, "ShardId": shard_id(place.partition) })
+}
+
 /// `PUT /streams/{stream}/record`. The path names the stream; a name in the body is ignored.
 pub(super) async fn put(
     State(app): State<Arc<App>>,
@@ -185,11 +192,7 @@ pub(super) async fn put(
         .await
         .as_deref()
     {
-        Ok([Ok(place)]) => respond(
-            200,
-            AMAZON_TYPE,
-            &json!({ "SequenceNumber": sequence(&place.position), "ShardId": shard_id(place.partition) }),
-        ),
+        Ok([Ok(place)]) => respond(200, AMAZON_TYPE, &placed(place)),
         Ok([Err(refusal)]) => refuse(&RequestRefusal::Append(refusal.clone(), stream.to_string())),
         Ok(_) => refuse(&RequestRefusal::Append(
             Refusal::Failed("the log returned no result".to_string()),
@@ -213,9 +216,7 @@ pub(super) async fn put_many(
         Err(refusal) => return refuse(&refusal),
     };
     let record = |place: &Result<Appended, Refusal>| match place {
-        Ok(place) => {
-            json!({ "SequenceNumber": sequence(&place.position), "ShardId": shard_id(place.partition) })
-        }
+        Ok(place) => placed(place),
         Err(refusal) => {
             let (code, message) = kinesis_code(refusal, stream);
             json!({ "ErrorCode": code, "ErrorMessage": message })

@@ -204,7 +204,8 @@ fn offsets(places: &[Result<Appended, Refusal>]) -> impl Serialize {
         }
         Err(refusal) => {
             let code = if matches!(refusal, Refusal::Busy(_)) { 50003 } else { 50002 };
-            json!({ "partition": null, "offset": null, "error_code": code, "error": refusal.to_string() })
+            let error = refusal.to_string();
+            json!({ "partition": null, "offset": null, "error_code": code, "error": error })
         }
     };
     Offsets { offsets: Each(places, offset), key_schema_id: (), value_schema_id: () }

@@ -34,7 +34,8 @@ pub(super) struct ArchiveArgs {
     #[arg(long, value_name = "URL", default_value = ARCHIVE)]
     to: String,
     /// Records of a complete object
-    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 1000)]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..))]
     flush_size: u64,
     /// Also complete an object at the first record whose timestamp is later than the timestamp of
     /// the object's first record by this time, such as 10m

@@ -26,7 +26,8 @@ const ENDING: &str = "once all acknowledged records are in the log";
 pub(super) struct GatewayArgs {
     /// Address to listen on, such as localhost:8082, or :8082 for all addresses of this machine;
     /// port 0 selects a free port
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8082", value_parser = values::listen)]
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8082")]
+    #[arg(value_parser = values::listen)]
     listen: SocketAddr,
     /// Log to append to: the folder of an archive, or kafka://host:port or kinesis://region if
     /// built with that feature. Kinesis does not keep the order of the records of one request, not
@@ -58,7 +59,8 @@ pub(super) struct GatewayArgs {
     host: Vec<String>,
     /// Percent of the connections, and of the bytes in flight, that one address may have; use 100
     /// behind a proxy that is the only client
-    #[arg(long, value_name = "PERCENT", default_value_t = 75, value_parser = clap::value_parser!(u8).range(1..=100))]
+    #[arg(long, value_name = "PERCENT", default_value_t = 75)]
+    #[arg(value_parser = clap::value_parser!(u8).range(1..=100))]
     share: u8,
     /// Most requests a second of a token, or without tokens of an address [default: no limit]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]

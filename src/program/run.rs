@@ -86,8 +86,10 @@ pub(super) fn run(
 ) -> Result<()> {
     let shell = binding.shell;
     if args.keep.is_some() && !binding.urls().into_iter().any(is_archive) {
-        return Err(Error::usage("can't delete objects: no archive is read")
-            .hint("Give --from an archive, or leave out --keep: Kafka and Kinesis have a retention of their own."));
+        return Err(Error::usage("can't delete objects: no archive is read").hint(
+            "Give --from an archive, or leave out --keep: Kafka and Kinesis have a retention \
+                of their own.",
+        ));
     }
     let lake = binding.lake();
     let stop = Stop::default();

@@ -27,7 +27,8 @@ enum Command {
         /// Name of the stream [default: those of all topics that are read]
         name: Option<String>,
         /// Shards of each stream
-        #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+        #[arg(long, value_name = "N", default_value_t = 1)]
+        #[arg(value_parser = clap::value_parser!(u32).range(1..))]
         shards: u32,
     },
     /// Print a stream and its shards, or the streams of all topics that the program reads

@@ -375,7 +375,10 @@ impl Store {
         let full = matches!(cause.kind(), Io::StorageFull | Io::QuotaExceeded);
         let error = self.error(verb, path, cause);
         if disk::sync_failed() && !full {
-            error.hint("Check the disk and run it again: after a failed sync this process can't determine which of its files are on the disk.")
+            error.hint(
+                "Check the disk and run it again: after a failed sync this process can't \
+                determine which of its files are on the disk.",
+            )
         } else if full {
             error.hint("Make room there and run it again: it continues from the last commit.")
         } else {

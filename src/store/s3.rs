@@ -89,8 +89,10 @@ async fn reach(objects: &AmazonS3, prefix: &Key, message: &str) -> Result<()> {
         tokio::time::timeout(CREDENTIALS_TIMEOUT, objects.credentials().get_credential()).await,
         Ok(Ok(_))
     ) {
-        return Err(Error::config(format!("{message}: there are no credentials"))
-            .hint("Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE for one of ~/.aws/credentials."));
+        return Err(Error::config(format!("{message}: there are no credentials")).hint(
+            "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE for one of \
+                ~/.aws/credentials.",
+        ));
     }
     match tokio::time::timeout(FIRST_RESPONSE_TIMEOUT, objects.list(Some(prefix)).next()).await {
         Ok(Some(Err(e))) => match remote::failed(message.to_string(), e) {

@@ -22,7 +22,8 @@ fn an_invalid_store_url_is_refused_without_its_secret() {
 #[cfg(feature = "s3")]
 #[test]
 fn a_profile_is_found_in_either_file() {
-    let text = "\u{feff}x = y\n[other]\naws_access_key_id = no\n[default]\naws_access_key_id = one\n aws_secret_access_key=a=b \n\
+    let text = "\u{feff}x = y\n[other]\naws_access_key_id = no\n\
+                [default]\naws_access_key_id = one\n aws_secret_access_key=a=b \n\
                 [profile work]\nregion = eu-west-1\nsso_url = x\n";
     let profile = |chosen| s3::profile(text, chosen).into_iter().collect::<Vec<_>>();
     let pair = |name: &str, value: &str| (name.to_string(), value.to_string());
@@ -108,7 +109,8 @@ fn a_truncated_response_is_requested_again() {
     assert!(matches!(got, Err(object_store::Error::NotFound { .. })), "{got:?}");
     server.join().unwrap();
 
-    let listing = "<ListBucketResult><Contents><Key>there</Key><LastModified>2026-01-01T00:00:00.000Z</LastModified>\
+    let listing = "<ListBucketResult><Contents><Key>there</Key>\
+                   <LastModified>2026-01-01T00:00:00.000Z</LastModified>\
                    <Size>3</Size></Contents></ListBucketResult>";
     let (endpoint, server) = breaks_off_once("200 OK", listing);
     let listed: Vec<_> =

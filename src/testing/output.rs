@@ -249,8 +249,8 @@ impl<'de> Deserializer<'de> for &mut Columns<'_> {
     }
 
     forward_to_deserialize_any! {
-        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit_struct seq map enum identifier
-        ignored_any
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf
+        unit_struct seq map enum identifier ignored_any
     }
 }
 
@@ -348,8 +348,9 @@ mod tests {
         assert_eq!(all.changes(&mut driver).unwrap(), [(a.clone(), Some(1)), (a, Some(1))]);
 
         let error = driver.output::<String, bool>("kept").rows(&driver).unwrap_err().to_string();
-        let expected = "can't read a row of kept as (alloc::string::String, bool): its columns are key Text, value Long: column 2: \
-                    invalid type: integer `3`, expected a boolean";
+        let expected = "can't read a row of kept as (alloc::string::String, bool): its columns are \
+                        key Text, value Long: column 2: invalid type: integer `3`, expected a \
+                        boolean";
         assert_eq!(error, expected);
         let error = driver.output::<String, ()>("kept").rows(&driver).unwrap_err().to_string();
         assert!(error.ends_with("column 1: the row has 1 more"), "{error}");

@@ -12,8 +12,12 @@ fn producing_returns_the_responses_of_the_rest_proxy() {
     let binary = ("Content-Type", "application/vnd.kafka.binary.v2+json; charset=utf-8");
     let upper = ("content-type", "APPLICATION/VND.KAFKA.JSON.V2+JSON");
     let at = |places: &[(u32, u64)]| {
-        let offset = |(p, o): &(u32, u64)| json!({"partition": p, "offset": o, "error_code": null, "error": null});
-        json!({"offsets": places.iter().map(offset).collect::<Vec<_>>(), "key_schema_id": null, "value_schema_id": null})
+        let offset = |(partition, offset): &(u32, u64)| {
+            let none = Json::Null;
+            json!({"partition": partition, "offset": offset, "error_code": none, "error": none})
+        };
+        let offsets: Vec<_> = places.iter().map(offset).collect();
+        json!({"offsets": offsets, "key_schema_id": null, "value_schema_id": null})
     };
     let error = |code: u32, message: &str| json!({"error_code": code, "message": message});
     let media = error(415, "HTTP 415 Unsupported Media Type");
@@ -136,7 +140,10 @@ fn producing_returns_the_responses_of_the_rest_proxy() {
 fn stream_methods_return_the_responses_of_kinesis() {
     let gateway = TestGateway::open(|_| {});
     let sequence = |offset: u64| format!("49{offset:054}");
-    let place = |p: u32, o: u64| json!({"SequenceNumber": sequence(o), "ShardId": format!("shardId-{p:012}")});
+    let place = |partition: u32, offset: u64| {
+        let shard = format!("shardId-{partition:012}");
+        json!({"SequenceNumber": sequence(offset), "ShardId": shard})
+    };
     let error = |kind: &str, message: &str| json!({"__type": kind, "message": message});
     let missing =
         error("ResourceNotFoundException", "Stream none under account 000000000000 not found.");

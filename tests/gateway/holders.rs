@@ -12,7 +12,8 @@ use crate::support::http::Client;
 use crate::support::until;
 
 const ONE: &str = r#"{"records":[{"value":1}]}"#;
-const CHUNKED: &str = "POST /topics/u.pin HTTP/1.1\r\nHost: here\r\nExpect: 100-continue\r\nTransfer-Encoding: chunked\r\n\r\n";
+const CHUNKED: &str = "POST /topics/u.pin HTTP/1.1\r\nHost: here\r\nExpect: 100-continue\r\n\
+    Transfer-Encoding: chunked\r\n\r\n";
 /// The address of attackers, and of another client.
 const ATTACKER: [u8; 4] = [127, 0, 0, 2];
 const OTHER: [u8; 4] = [127, 0, 0, 3];
@@ -83,7 +84,8 @@ fn bodies_that_are_only_announced_take_no_room() {
         config.server.limits.stall_timeout = LONG_TIMEOUT;
         config.server.limits.body_timeout = LONG_TIMEOUT;
     });
-    let long = "POST /topics/u.pin HTTP/1.1\r\nHost: here\r\nExpect: 100-continue\r\nContent-Length: 2000\r\n\r\n";
+    let long = "POST /topics/u.pin HTTP/1.1\r\nHost: here\r\nExpect: 100-continue\r\n\
+        Content-Length: 2000\r\n\r\n";
     let holders: Vec<_> =
         (0..32).map(|n| holder(&gateway, ATTACKER, [CHUNKED, long][n % 2])).collect();
     assert_eq!([post(&gateway, ATTACKER), post(&gateway, OTHER)], [200; 2]);

@@ -83,7 +83,8 @@ fn pending_bytes_are_bounded_and_the_client_gets_a_retry_time() {
     assert_eq!(full.headers["retry-after"], "1");
     // One body is being received, and leaves no room for another.
     let mut slow = gateway.client();
-    slow.send("POST /topics/u.pin HTTP/1.1\r\nHost: here\r\nExpect: 100-continue\r\nContent-Length: 550\r\n\r\n").unwrap();
+    let expects = "POST /topics/u.pin HTTP/1.1\r\nHost: here\r\nExpect: 100-continue\r\n";
+    slow.send(&format!("{expects}Content-Length: 550\r\n\r\n")).unwrap();
     assert_eq!(slow.reply().unwrap().status, 100);
     slow.send(&"x".repeat(549)).unwrap();
     let before_the_log = || {

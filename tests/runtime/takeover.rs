@@ -39,7 +39,9 @@ fn a_stopping_run_commits_everything_it_read() {
     for early in 0..6 {
         let world = World::busy();
         let run = world.follow();
-        run.wait(|milestone| matches!(milestone, Milestone::Answered(n) | Milestone::Committed(n) if n >= early * 4));
+        run.wait(|milestone| match milestone {
+            Milestone::Answered(n) | Milestone::Committed(n) => n >= early * 4,
+        });
         run.stop.stop();
         let summary = run.end().unwrap();
         let read = summary.topics["rows"].read + summary.topics["events"].read;

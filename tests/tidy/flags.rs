@@ -4,7 +4,8 @@
 use super::{Broken, place};
 use crate::tidy::source::Source;
 
-pub(super) const FLAG: &str = "The library names no flag of a command: give an Advice to the error, and let src/program name the flag.";
+pub(super) const FLAG: &str = "The library names no flag of a command: give an Advice to the \
+    error, and let src/program name the flag.";
 
 /// Finds ` --name` in the string literals of a library file, outside comments and tests.
 pub(super) fn flags(path: &str, text: &str, source: &Source) -> Vec<Broken> {

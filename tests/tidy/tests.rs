@@ -11,7 +11,8 @@ use super::{
     CLOCK, DEAD, DOCS, ENGINE, FLOOR, INDEX, LENGTH, PANIC, Tree, UNFINISHED, check, unlisted,
 };
 
-const LIB: &str = "//! Front.\nmod error;\npub use error::{Error, Result as Outcome};\npub use stream::KStream;\n";
+const LIB: &str = "//! Front.\nmod error;\npub use error::{Error, Result as Outcome};\npub use \
+    stream::KStream;\n";
 
 /// Returns the lines at which `path` breaks `rule`, with `code` below its first line.
 fn lines(rule: &str, path: &str, code: &str) -> Vec<usize> {
@@ -306,7 +307,8 @@ fn a_test_file_that_nothing_names_is_found() {
 
 #[test]
 fn comments_strings_and_characters_do_not_pass_for_code() {
-    let text = "a /* b /* c */ d */ e \"f \\\" g\" h b\"i\" r##\"j\"# k\"## l '\"' m '\\'' n 'o p // q\nr#type";
+    let text = "a /* b /* c */ d */ e \"f \\\" g\" h b\"i\" r##\"j\"# k\"## l '\"' m '\\'' n 'o p \
+        // q\nr#type";
     let source = Source::new(text);
     let words: Vec<&str> = super::identifiers(&source.code).map(|(_, word)| word).collect();
     assert_eq!(words, ["a", "e", "h", "b", "l", "m", "n", "o", "p", "r", "type"]);

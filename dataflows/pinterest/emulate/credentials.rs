@@ -114,8 +114,12 @@ mod tests {
     fn the_url_comes_first_then_the_file_then_the_environment() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("db_creds.yaml");
-        std::fs::write(&file, "---\n# the original's names\nHOST: far\nUSER: 'reader'\nPASSWORD: \"a: #b\"\nPORT: 3307 # ours\n")
-            .unwrap();
+        std::fs::write(
+            &file,
+            "---\n# the original's names\nHOST: far\nUSER: 'reader'\n\
+             PASSWORD: \"a: #b\"\nPORT: 3307 # ours\n",
+        )
+        .unwrap();
         let environment =
             |name: &str| (name == "PINTEREST_DB_DATABASE").then(|| "pins".to_string());
         let found = Credentials::of("mysql://near", Some(&file), &environment).unwrap();

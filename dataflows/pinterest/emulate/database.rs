@@ -23,7 +23,8 @@ const COLUMNS: [&str; 3] = [
     "ind BIGINT, `timestamp` DATETIME, latitude DOUBLE, longitude DOUBLE, country TEXT",
     "ind BIGINT, first_name TEXT, last_name TEXT, age BIGINT, date_joined DATETIME",
 ];
-const THERE: &str = "SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name = ?";
+const THERE: &str = "SELECT table_name FROM information_schema.tables \
+    WHERE table_schema = DATABASE() AND table_name = ?";
 /// Longest time to connect to a server and to log in.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const UNREACHED: &str = "Check host and port, and that a MySQL listens there.";
@@ -146,8 +147,12 @@ impl Database {
             Error::data(format!("{table} in {} has no row {number} any more", self.name))
         })?;
         record(&row, self.dates).map(Bytes::from).map_err(|column| {
-            Error::data(format!("can't post row {number} of {table} in {}: its {column} holds bytes that are no text", self.name))
-                .hint("Give a view of the table that shows them as text, such as by HEX or CONVERT.")
+            Error::data(format!(
+                "can't post row {number} of {table} in {}: its {column} holds bytes that are \
+                 no text",
+                self.name
+            ))
+            .hint("Give a view of the table that shows them as text, such as by HEX or CONVERT.")
         })
     }
 

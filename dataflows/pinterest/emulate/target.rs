@@ -85,8 +85,10 @@ impl Target {
     pub(super) async fn reach(&self) -> Result<()> {
         let Target::Http(http) = self else { return Ok(()) };
         let failed = |why: &str| {
-            Error::connect(format!("can't reach {}: {why}", http.base))
-                .hint("Check host and port, and that a gateway listens there: `pinterest gateway` is one.")
+            Error::connect(format!("can't reach {}: {why}", http.base)).hint(
+                "Check host and port, and that a gateway listens there: `pinterest gateway` \
+                    is one.",
+            )
         };
         let said = async {
             let mut pause = RETRY_PAUSE;

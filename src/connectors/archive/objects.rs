@@ -50,8 +50,8 @@ impl IgnoredFiles {
             all.get_mut(&partition).filter(|ignored| ignored.files.count > 0 && !ignored.warned)
         {
             ignored.warned = true;
-            let files = &ignored.files;
-            tracing::warn!(folder = folder(), files = files.count, such_as = %files, "ignored files of other names");
+            let (folder, such_as, files) = (folder(), &ignored.files, ignored.files.count);
+            tracing::warn!(folder, files, %such_as, "ignored files of other names");
         }
     }
 }

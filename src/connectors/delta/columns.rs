@@ -96,7 +96,9 @@ impl Columns {
 }
 
 macro_rules! put {
-    ($($method:ident, $variant:ident, $ty:ty, |$b:ident, $v:ident| $append:expr, $bytes:expr;)*) => {
+    ($(
+        $method:ident, $variant:ident, $ty:ty, |$b:ident, $v:ident| $append:expr, $bytes:expr;
+    )*) => {
         impl Put for Columns {
             $(fn $method(&mut self, value: Option<$ty>) {
                 self.bytes += value.map_or(0, |$v| $bytes);

@@ -108,9 +108,8 @@ impl Committer for DeltaCommitter {
         unstored.extend(vectors);
         put_all(self.table.store(), &unstored)?;
         self.table.staged.insert(n);
-        Ok(Some(
-            json!({"version": self.table.log.version, "actions": actions, "rows": self.table.files.rows()}),
-        ))
+        let (version, rows) = (self.table.log.version, self.table.files.rows());
+        Ok(Some(json!({"version": version, "actions": actions, "rows": rows})))
     }
 
     fn commit(&mut self, n: u64, content: &Value) -> Result<()> {

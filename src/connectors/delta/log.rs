@@ -274,7 +274,9 @@ impl Log {
         more: Option<(&str, String)>,
         actions: &[Value],
     ) -> Vec<u8> {
-        let mut parameters = json!({"queryId": self.app, "epochId": n.to_string(), "generation": self.generation.to_string()});
+        let (epoch, generation) = (n.to_string(), self.generation.to_string());
+        let mut parameters =
+            json!({"queryId": self.app, "epochId": epoch, "generation": generation});
         if let Some((name, value)) = more {
             parameters[name] = value.into();
         }

@@ -23,7 +23,12 @@ pub(super) fn plain() -> Value {
 /// one.
 fn vectors() -> Value {
     let (read, write) = (["deletionVectors"], ["appendOnly", "deletionVectors", "invariants"]);
-    json!({"minReaderVersion": 3, "minWriterVersion": 7, "readerFeatures": read, "writerFeatures": write})
+    json!({
+        "minReaderVersion": 3,
+        "minWriterVersion": 7,
+        "readerFeatures": read,
+        "writerFeatures": write,
+    })
 }
 
 /// Returns true if a table of `protocol` may have vectors; `None` if it has features that are not

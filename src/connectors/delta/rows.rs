@@ -20,11 +20,12 @@ use crate::store::Store;
 use super::file::BATCH_BYTES;
 
 /// The hint for a missing file of a table.
-pub(super) const GONE: &str = "Another program has deleted it, such as a vacuum that does not know deletion vectors. Restore it, or begin anew \
-                               with an empty table and a new state: everything is read again.";
+pub(super) const GONE: &str = "Another program has deleted it, such as a vacuum that does not know \
+    deletion vectors. Restore it, or begin anew with an empty table and a new state: everything is \
+    read again.";
 /// The hint for a table that another program has changed.
-pub(super) const CHANGED: &str = "Another program has changed the table. Other readers of Delta still \
-     read it. To go on, restore it, or begin anew with an empty table and a new state.";
+pub(super) const CHANGED: &str = "Another program has changed the table. Other readers of Delta \
+    still read it. To go on, restore it, or begin anew with an empty table and a new state.";
 
 /// Opens a file of `rows` rows, and returns `columns` of the rows that are not `dead`, in order.
 ///

@@ -121,8 +121,10 @@ pub(super) fn refuse_external(
     });
     match change {
         None => Ok(()),
-        Some(change) => Err(Error::data(format!("another program has {change} {name}"))
-            .hint("This table is written by one program. Stop the other one, restore the table and start again.")),
+        Some(change) => Err(Error::data(format!("another program has {change} {name}")).hint(
+            "This table is written by one program. Stop the other one, restore the table and \
+                start again.",
+        )),
     }
 }
 

@@ -56,7 +56,8 @@ impl LagGroup {
     pub(super) fn commit(&self, topic: &KafkaTopic, ends: &BTreeMap<u32, u64>) {
         let mut client = lock(&self.client);
         if let Err(error) = self.send(&mut client, topic, ends) {
-            tracing::warn!(topic = topic.name(), group = self.group, %error, "can't update the offsets of the group");
+            let (topic, group) = (topic.name(), &self.group);
+            tracing::warn!(topic, group, %error, "can't update the offsets of the group");
         }
     }
 

@@ -98,8 +98,12 @@ impl Settings {
     pub(super) fn new(url: &str, mut properties: BTreeMap<String, String>) -> Result<Self> {
         // Check this before an error repeats the URL: it might contain a password.
         if url.contains('@') || url.contains('?') {
-            return Err(Error::config("can't open a kafka:// URL with @ or ?: secrets and settings don't belong there").hint(
-                "Give kafka://host:port, and the rest by KAFKA_SASL_USERNAME, KAFKA_SASL_PASSWORD or the file KAFKA_PROPERTIES.",
+            return Err(Error::config(
+                "can't open a kafka:// URL with @ or ?: secrets and settings don't belong there",
+            )
+            .hint(
+                "Give kafka://host:port, and the rest by KAFKA_SASL_USERNAME, \
+                 KAFKA_SASL_PASSWORD or the file KAFKA_PROPERTIES.",
             ));
         }
         let invalid = |why: &str| {
@@ -137,8 +141,13 @@ impl Settings {
         if let Some(name) =
             properties.keys().find(|name| !ALLOWED.iter().any(|allowed| name.starts_with(allowed)))
         {
-            return Err(Error::config(format!("can't set the property {name} of Kafka: it is reserved for the connector"))
-                .hint("Set properties of security, sockets and compression only: the guarantees depend on the others."));
+            return Err(Error::config(format!(
+                "can't set the property {name} of Kafka: it is reserved for the connector"
+            ))
+            .hint(
+                "Set properties of security, sockets and compression only: the guarantees \
+                 depend on the others.",
+            ));
         }
         let brokers = brokers.join(",");
         let tokens = Tokens::take(&mut properties, &brokers)?;

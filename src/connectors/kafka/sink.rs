@@ -187,11 +187,17 @@ impl TopicCommitter {
         let name = self.transactions.topic.name();
         match self.scan {
             None => Error::data(format!("{name} holds {rows} that were read again"))
-                .hint("Continue with the state that belongs to the topic, or begin anew with another topic.")
+                .hint(
+                    "Continue with the state that belongs to the topic, or begin anew with \
+                     another topic.",
+                )
                 .advise(Advice::BeginAnew),
-            Some(_) => Error::data(format!("{name} holds {rows} of its last commit, whose number the group has forgotten")).hint(
-                "Brokers forget it after offsets.retention.minutes without a commit. Restore the rows of the topic, or \
-                 begin anew with another topic.",
+            Some(_) => Error::data(format!(
+                "{name} holds {rows} of its last commit, whose number the group has forgotten"
+            ))
+            .hint(
+                "Brokers forget it after offsets.retention.minutes without a commit. Restore the \
+                 rows of the topic, or begin anew with another topic.",
             )
             .advise(Advice::BeginAnew),
         }

@@ -68,9 +68,9 @@ impl Source for KafkaTopic {
         if next < low || next > high {
             let (why, hint) = match next < low {
                 true => {
-                    let hint = "Retention has deleted the records before it, and Kafka can't restore \
-                                them. Begin anew, and read an archive that has them if there is \
-                                one.";
+                    let hint = "Retention has deleted the records before it, and Kafka can't \
+                                restore them. Begin anew, and read an archive that has them if \
+                                there is one.";
                     (format!("it begins at {low}"), hint)
                 }
                 false => (

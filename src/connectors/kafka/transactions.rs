@@ -119,7 +119,8 @@ impl Transactions {
                 }
                 Err(Failure::Aborted(error)) if attempts > 1 => {
                     attempts -= 1;
-                    tracing::warn!(topic = self.topic.name(), n, %error, "the transaction was aborted; try again");
+                    let topic = self.topic.name();
+                    tracing::warn!(topic, n, %error, "the transaction was aborted; try again");
                 }
                 Err(Failure::Aborted(error) | Failure::Fatal(error)) => return Err(error),
             }

@@ -322,7 +322,8 @@ mod tests {
     #[test]
     fn a_state_of_another_format_is_refused() {
         let old_generation = r#"{"app":"program-1","program":"program"}"#;
-        let old = r#"{"format":1,"n":1,"generation":1,"app":"program-1","program":"program","topology":"plan","previous":""}"#;
+        let old = r#"{"format":1,"n":1,"generation":1,"app":"program-1","program":"program",
+            "topology":"plan","previous":""}"#;
         let path = |folder: &str| format!("{folder}/{:020}", 1);
         for (path, text, version) in [
             (path("gen"), old_generation, "an earlier version"),

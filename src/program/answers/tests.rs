@@ -49,7 +49,11 @@ fn csv_quotes_where_needed_and_separates_null_from_empty() {
 
 #[test]
 fn json_is_one_object_a_line_with_the_columns_in_order() {
-    let row = r#""n":-5,"text":"a \"b\",\nc\u001b","at":"2020-08-28T03:52:47.250Z","pair":[1.5,-2.0],"bytes":"","none":null}"#;
+    let row = [
+        r#""n":-5,"text":"a \"b\",\nc\u001b","at":"2020-08-28T03:52:47.250Z","#,
+        r#""pair":[1.5,-2.0],"bytes":"","none":null}"#,
+    ]
+    .concat();
     assert_eq!(printed(&[answer("v", 2)], false, Format::Json), format!("{{{row}\n{{{row}\n"));
     assert_eq!(printed(&[answer("v", 1)], true, Format::Json), format!("{{\"view\":\"v\",{row}\n"));
 }

@@ -14,9 +14,16 @@ fn a_doc_comment_that_begins_with_a_clause_is_found() {
 }
 
 #[test]
-fn a_comment_wider_than_a_line_is_found() {
+fn a_wide_line_with_more_than_literals_is_found() {
     breaks(WIDTH, "src/error.rs", &format!("// {}", "x".repeat(98)));
     keeps(WIDTH, "src/error.rs", &format!("// {}", "x".repeat(97)));
+    breaks(WIDTH, "tests/a.rs", &format!("const A: &str = \"{}\";", "x".repeat(82)));
+    keeps(WIDTH, "tests/a.rs", &format!("const A: &str = \"{}\";", "x".repeat(81)));
+    keeps(
+        WIDTH,
+        "tests/a.rs",
+        &format!("const A: [&str; 2] = [\n\"{}\", r#\"y\"#,\n];", "x".repeat(98)),
+    );
 }
 
 #[test]

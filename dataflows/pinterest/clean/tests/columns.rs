@@ -4,10 +4,12 @@ use super::*;
 
 #[test]
 fn a_complete_record_of_each_kind_becomes_its_row() {
-    let record = r#"{"index": 7528, "unique_id": "fbe53c66-3442-4773-b19e-d3ec6f54dddf", "title": "No Title Data Available",
-        "description": "Цвет \ud83c\udfa8 of  the\nyear…\u00a0", "poster_name": "Of Life & Lisa | Lifestyle Blog ", "follower_count": "124k",
-        "tag_list": "a, b,c", "is_image_or_video": "multi-video(story page format)", "image_src": "https://i.pinimg.com/x.jpg",
-        "downloaded": 1, "save_location": "Local save in /data/mens-fashion", "category": "mens-fashion"}"#;
+    let record = r#"{"index": 7528, "unique_id": "fbe53c66-3442-4773-b19e-d3ec6f54dddf",
+        "title": "No Title Data Available", "description": "Цвет \ud83c\udfa8 of  the\nyear…\u00a0",
+        "poster_name": "Of Life & Lisa | Lifestyle Blog ", "follower_count": "124k",
+        "tag_list": "a, b,c", "is_image_or_video": "multi-video(story page format)",
+        "image_src": "https://i.pinimg.com/x.jpg", "downloaded": 1,
+        "save_location": "Local save in /data/mens-fashion", "category": "mens-fashion"}"#;
     let (ind, row) = pin(Some(record.as_bytes())).unwrap();
     assert_eq!(ind, 7528);
     let expected = [
@@ -24,7 +26,8 @@ fn a_complete_record_of_each_kind_becomes_its_row() {
     ];
     assert_eq!(values(&row), expected);
 
-    let record = r#"{"ind": -3, "timestamp": "2020-08-28 03:52:47", "latitude": -89.9787, "longitude": -173.293, "country": "Cote d'Ivoire"}"#;
+    let record = r#"{"ind": -3, "timestamp": "2020-08-28 03:52:47", "latitude": -89.9787,
+        "longitude": -173.293, "country": "Cote d'Ivoire"}"#;
     let (ind, row) = geo(Some(record.as_bytes())).unwrap();
     assert_eq!(ind, -3);
     assert_eq!(
@@ -36,7 +39,8 @@ fn a_complete_record_of_each_kind_becomes_its_row() {
         ]
     );
 
-    let record = r#"{"ind": 7, "first_name": "Rachel", "last_name": "Davis", "age": 36, "date_joined": "2015-12-08 20:02:43"}"#;
+    let record = r#"{"ind": 7, "first_name": "Rachel", "last_name": "Davis", "age": 36,
+        "date_joined": "2015-12-08 20:02:43"}"#;
     let (ind, row) = user(Some(record.as_bytes())).unwrap();
     assert_eq!(ind, 7);
     assert_eq!(

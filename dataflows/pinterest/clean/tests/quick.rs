@@ -121,9 +121,15 @@ proptest! {
 
 #[test]
 fn the_usual_record_needs_no_parser() {
-    let pin = r#"{"index":63056,"unique_id":"69b857a6","title":"60 Clever shirts","description":"A \"five minute\" version… ","poster_name":null,"follower_count":"14M","tag_list":"Denim","is_image_or_video":"image","image_src":"https://i.example.com/1.jpg","downloaded":1,"save_location":"Local save in /data/mens-fashion","category":"mens-fashion"}"#;
-    let geo = r#" { "ind": 7528, "timestamp": "2020-08-28T03:52:47", "latitude": -89.9787, "longitude": 0, "country": "Albania" } "#;
-    let user = "{\"ind\":7528,\n\"first_name\":\"Abigail\",\"last_name\":\"Ali\",\"age\":20,\"date_joined\":\"2015-10-24 11:23:51\"}";
+    let pin = r#"{"index":63056,"unique_id":"69b857a6","title":"60 Clever shirts",
+        "description":"A \"five minute\" version… ","poster_name":null,"follower_count":"14M",
+        "tag_list":"Denim","is_image_or_video":"image","image_src":"https://i.example.com/1.jpg",
+        "downloaded":1,"save_location":"Local save in /data/mens-fashion",
+        "category":"mens-fashion"}"#;
+    let geo = r#" { "ind": 7528, "timestamp": "2020-08-28T03:52:47", "latitude": -89.9787,
+        "longitude": 0, "country": "Albania" } "#;
+    let user = r#"{"ind":7528,"first_name":"Abigail","last_name":"Ali","age":20,
+        "date_joined":"2015-10-24 11:23:51"}"#;
     assert!(is_taken(pin, &PIN) && is_taken(geo, &GEO) && is_taken(user, &USER));
 }
 

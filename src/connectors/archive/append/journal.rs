@@ -286,8 +286,9 @@ fn cut_off(path: &Path, all: &[u8], place: usize) -> Result<()> {
     });
     for name in names {
         if store.ensure(&name, rest)? {
-            let kept = folder.join(name);
-            tracing::warn!(path = %path.display(), place, kept = %kept.display(), "cut off bytes that were never acknowledged");
+            let (path, kept) = (path.display(), folder.join(name));
+            let kept = kept.display();
+            tracing::warn!(%path, place, %kept, "cut off bytes that were never acknowledged");
             break;
         }
     }

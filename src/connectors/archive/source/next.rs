@@ -103,10 +103,14 @@ impl Reader {
                 Err(self.objects.twice(first, before.unwrap_or(object), object))
             }
             Some(first) if first == next => {
-                let bytes = self.queue.prefetch.open(&self.objects, &self.queue.listed[0], self.queue.listed.iter().skip(1))?;
+                let queue = &mut self.queue;
+                let (prefetch, listed) = (&mut queue.prefetch, &queue.listed);
+                let bytes = prefetch.open(&self.objects, &listed[0], listed.iter().skip(1))?;
                 let bytes = bytes.ok_or_else(|| {
-                    Error::data(format!("{} is gone: it was listed", self.objects.title(&self.queue.listed[0])))
-                        .hint("Restore it, because objects of an archive are immutable, or begin anew.").advise(Advice::BeginAnew)
+                    let object = self.objects.title(&listed[0]);
+                    Error::data(format!("{object} is gone: it was listed"))
+                        .hint("Restore it: objects of an archive are immutable. Or begin anew.")
+                        .advise(Advice::BeginAnew)
                 })?;
                 Ok(self.queue.listed.pop_front().map(|object| self.begin(object, bytes)))
             }

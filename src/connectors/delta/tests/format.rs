@@ -21,7 +21,13 @@ fn a_vector_is_written_by_the_protocol() {
     assert_eq!(file[..5], [1, 0, 0, 0, 44]);
     assert_eq!(file[5..49], body);
     assert_eq!(file[49..53], crc32fast::hash(&body).to_be_bytes());
-    let inline = json!({"storageType": "i", "pathOrInlineDv": z85::encode(body), "sizeInBytes": 44, "cardinality": 6});
+    let encoded = z85::encode(body);
+    let inline = json!({
+        "storageType": "i",
+        "pathOrInlineDv": encoded,
+        "sizeInBytes": 44,
+        "cardinality": 6,
+    });
 
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(&folder.path().display().to_string()).unwrap();

@@ -109,7 +109,14 @@ fn meddle(world: &World, version: u64, actions: &[Json]) {
 
 fn add(path: &str) -> Json {
     let stats = json!({"numRecords": 1}).to_string();
-    json!({"add": {"path": path, "partitionValues": {}, "size": 1, "modificationTime": 1, "dataChange": true, "stats": stats}})
+    json!({"add": {
+        "path": path,
+        "partitionValues": {},
+        "size": 1,
+        "modificationTime": 1,
+        "dataChange": true,
+        "stats": stats,
+    }})
 }
 
 #[test]
