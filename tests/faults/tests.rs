@@ -8,7 +8,7 @@ use super::Campaign;
 use super::bugs::{after, at, life, programs};
 use super::cluster::{Cluster, End, Strike, Target};
 use super::oracle::{Answer, Oracle};
-use super::plan::{Fault, Life, Moment, PlannedChange, Runs, World, faults, plan};
+use super::plan::{Fault, Life, Moment, PlannedChange, Runs, World, plan};
 use super::points::{points, spots};
 use super::report::{MISSED, Report};
 use super::worlds::{Change, KINDS, Kind, Occasion, generate_visits};
@@ -29,17 +29,40 @@ pub(super) fn run(plan: Vec<World>) -> Report {
     report
 }
 
+/// Faults and points that strike in the thirty lives on any machine. The other points need more
+/// commits than a busy machine makes before the log of a life ends.
+const STRUCK: [&str; 16] = [
+    "archive: kill at a moment",
+    "archive: kill at a point",
+    "archive: pause and takeover at a point",
+    "archive: full disk",
+    "archive: slow disk and kill",
+    "archive: second run beside the first",
+    "archive: the supervisor is killed",
+    "archive: one of several is killed at a point",
+    "archive: one of several hangs",
+    "archive: SIGTERM at another process",
+    "commit.sink.before",
+    "commit.staged",
+    "recovery.table.before",
+    "reset.manifest.before",
+    "reset.table.after in process 0 of several",
+    "cluster.gathered in process 0 of several",
+];
+
 #[test]
 fn thirty_lives_with_faults_lose_and_repeat_nothing() {
-    let kinds = [Kind::Archive];
+    let (kind, kinds) = (Kind::Archive, [Kind::Archive]);
+    let all = Report::default().never(&kinds, Runs::All);
+    assert!(STRUCK.iter().all(|name| all.iter().any(|it| it == name)), "{all:?}");
     let report = run(plan(1, 30, &kinds, Runs::All));
     assert!(report.is_right(), "{report}");
     assert_eq!(report.lives, 30);
-    let planned = faults(Kind::Archive, Runs::All).len() + points().len() + spots().len();
-    assert!(
-        report.never(&kinds, Runs::All).len() + 15 < planned,
-        "too few faults struck: {report}"
-    );
+    let never = report.never(&kinds, Runs::All);
+    let missed = STRUCK.iter().filter(|name| never.iter().any(|it| it == *name));
+    let missed: Vec<_> = missed.collect();
+    assert!(missed.is_empty(), "{missed:?} never struck: {report}");
+    assert!(report.counted(kind, MISSED) <= 15, "too few faults struck: {report}");
 }
 
 #[test]
