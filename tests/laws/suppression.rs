@@ -166,7 +166,7 @@ fn commit(driver: &mut TopologyTestDriver, epoch: &[Change]) {
 
 #[test]
 fn a_limited_buffer_equals_its_model() {
-    for seed in seeds(1_100, 3) {
+    for seed in seeds(1_100, 2) {
         let (mut drivers, mut buffers) = (drivers(), buffers());
         for epoch in epochs(1, &mut Dice::new(seed)) {
             buffers.iter_mut().for_each(|(_, buffer)| buffer.take(&epoch));
@@ -199,7 +199,7 @@ fn waiting(driver: &TopologyTestDriver, topic: &str) -> Vec<Change> {
 
 #[test]
 fn buffers_keep_their_limits_on_any_workers() {
-    for seed in seeds(1_200, 3) {
+    for seed in seeds(1_200, 2) {
         let (mut drivers, mut buffers) = (drivers(), buffers());
         for epoch in epochs(6, &mut Dice::new(seed)) {
             buffers.iter_mut().for_each(|(_, buffer)| buffer.take(&epoch));

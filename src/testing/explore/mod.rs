@@ -120,8 +120,9 @@ type Rows = BTreeMap<String, Vec<Vec<Value>>>;
 /// The results of a run.
 struct Outcome {
     rows: Rows,
-    /// By step, the number of records that it has left out because they were late.
-    late: BTreeMap<String, u64>,
+    /// By step, the number of records that it has left out because they were late; none for a run
+    /// that was stopped before it had read the records of earlier ones again.
+    late: Option<BTreeMap<String, u64>>,
 }
 
 /// Runs a topology `runs` times over the same records. All runs must make the same rows in each
@@ -207,7 +208,7 @@ fn difference(expected: &Outcome, found: Outcome) -> Option<Difference> {
         let expected = expected.rows[&topic].clone();
         return Some(Difference::Rows { topic, expected, found });
     }
-    let (expected, found) = (expected.late.clone(), found.late);
+    let (expected, found) = (expected.late.clone()?, found.late?);
     (expected != found).then_some(Difference::Late { expected, found })
 }
 
