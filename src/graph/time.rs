@@ -40,7 +40,7 @@ impl<'s> Graph<'s> {
             let verb = plan.nodes.get(node).map(|step| step.verb.clone()).unwrap_or_default();
             plan.errors.push(format!(
                 "{verb} needs records with times, and the changes of a table that is made by a \
-                 range, a collection or outer_join_on have none: use it before that"
+                 range or of a collection have none: use it before that"
             ));
         }
     }

@@ -3,14 +3,17 @@
 use std::rc::Rc;
 
 use differential_dataflow::AsCollection;
+use timely::dataflow::StreamVec;
 use timely::dataflow::operators::{Concat, OkErr, vec::Map};
 
 use crate::metrics::Meter;
 use crate::operators::{
     Datum, Match, MatchJoiner, Placement, ReferredTimes, Restored, RowTimes, Setting, Side,
-    Stamped, Unmatched, join_by_group, keyed, settle, to_owners,
+    Stamped, Timed, Unmatched, join_by_group, keyed, settle, to_owners,
 };
+use crate::time::Epoch;
 
+use super::times::Touches;
 use super::{KTable, OuterKey};
 
 /// Returns the foreign key of a row; none if it refers to no row.
@@ -21,6 +24,14 @@ fn shared<K, V, F, Q: Into<Option<F>>>(
     foreign_key: impl Fn(&K, &V) -> Q + 'static,
 ) -> ForeignKey<K, V, F> {
     Rc::new(move |key, value| foreign_key(key, value).into())
+}
+
+/// The times of the records that touch rows of a join by a foreign key.
+struct Referred<'s, F: Datum, K: Datum> {
+    /// By foreign key, those of left rows and, without a left key, of the right row.
+    touched: StreamVec<'s, Epoch, (F, Option<K>, Timed<()>)>,
+    /// Those of left rows without a foreign key.
+    alone: Touches<'s, K>,
 }
 
 impl<'s, K: Datum, V: Datum> KTable<'s, K, V> {
@@ -168,7 +179,23 @@ impl<'s, K: Datum, V: Datum> KTable<'s, K, V> {
             }
             Match::Right(key, w) => Some((OuterKey::Right(key.clone()), f(None, Some(w)).into()?)),
         };
-        self.joined_on("outer_join_on", right, foreign_key, Unmatched::BothKept, Rc::new(joiner))
+        let foreign_key = shared(foreign_key);
+        let refers = foreign_key.clone();
+        let refers = move |key: &K, value: &V| refers(key, value);
+        let rows =
+            self.joined_on("outer_join_on", right, refers, Unmatched::BothKept, Rc::new(joiner));
+        let key = |foreign: F, left: Option<K>| match left {
+            Some(left) => OuterKey::Left(left),
+            None => OuterKey::Right(foreign),
+        };
+        match self.referred_touches(right, rows.node, foreign_key) {
+            Some(touches) => rows.with_touches(move || {
+                let Referred { touched, alone } = touches();
+                let touched = touched.map(move |(foreign, left, it)| (key(foreign, left), it));
+                touched.concat(alone.map(|(left, it)| (OuterKey::Left(left), it)))
+            }),
+            None => rows,
+        }
     }
 
     /// Adds the times of rows that are joined by a foreign key, if those of both tables can have
@@ -179,14 +206,30 @@ impl<'s, K: Datum, V: Datum> KTable<'s, K, V> {
         right: &KTable<'s, F, R>,
         foreign_key: ForeignKey<K, L, F>,
     ) -> Self {
-        if !left.can_have_times() || !right.can_have_times() {
-            return self;
+        match left.referred_touches(right, self.node, foreign_key) {
+            Some(touches) => self.with_touches(move || {
+                let Referred { touched, alone } = touches();
+                touched.flat_map(|(_, left, times)| Some((left?, times))).concat(alone)
+            }),
+            None => self,
         }
-        let (graph, node) = (self.graph.clone(), self.node);
-        let (left, right) = (left.clone(), right.clone());
-        self.with_touches(move || {
+    }
+
+    /// Returns a way to find the times of the records that touch the rows of a join, the step
+    /// `node`, of this table and `right`; none if the rows of one can't have times.
+    fn referred_touches<F: Datum, R: Datum>(
+        &self,
+        right: &KTable<'s, F, R>,
+        node: usize,
+        foreign_key: ForeignKey<K, V, F>,
+    ) -> Option<impl Fn() -> Referred<'s, F, K> + use<'s, K, V, F, R> + 's> {
+        if !self.can_have_times() || !right.can_have_times() {
+            return None;
+        }
+        let (graph, left, right) = (self.graph.clone(), self.clone(), right.clone());
+        Some(move || {
             let Some(changes) = left.stamped(left.changes.updates_with_former()) else {
-                return graph.nothing();
+                return Referred { touched: graph.nothing(), alone: graph.nothing() };
             };
             let key_of = foreign_key.clone();
             let lefts = changes.clone().flat_map(move |change| {
@@ -202,7 +245,7 @@ impl<'s, K: Datum, V: Datum> KTable<'s, K, V> {
             });
             let key_of = foreign_key.clone();
             let alone = changes.flat_map(move |change| {
-                let refers = |row: &Option<L>| {
+                let refers = |row: &Option<V>| {
                     row.as_ref().is_some_and(|row| key_of(&change.key, row).is_some())
                 };
                 let is_alone = match &change.after {
@@ -216,7 +259,8 @@ impl<'s, K: Datum, V: Datum> KTable<'s, K, V> {
             // The rows of the step are counted where they are made.
             let setting = Setting { meter: Meter::default(), ..setting };
             let (inputs, none) = (lefts.concat(rights), graph.nothing());
-            keyed(inputs, none, "times", setting, ReferredTimes).concat(alone)
+            let touched = keyed(inputs, none, "times", setting, ReferredTimes);
+            Referred { touched, alone }
         })
     }
 

@@ -166,7 +166,7 @@ impl<'s, K: Datum, V: Datum> KTable<'s, K, V> {
     ///
     /// A record has the timestamp of its row if a verb behind it uses that: windows, a join within
     /// windows, or [`with_timestamps`](KStream::with_timestamps). A deletion has that of the record
-    /// that deletes. The rows of a range, a collection or `outer_join_on` have none.
+    /// that deletes. The rows of a range or a collection have none.
     ///
     /// The number of records depends on where epochs end, which is not recorded. With a state, each
     /// commit of a topology with this verb therefore has a snapshot of its own.

@@ -176,6 +176,24 @@ fn a_row_of_a_top_has_the_time_of_the_change_of_its_group() {
 }
 
 #[test]
+fn an_outer_row_by_a_foreign_key_has_the_greater_time_of_both() {
+    let mut driver = driver(|l, r| {
+        let rows =
+            l.outer_join_on(&r, |_, n| n % 10, |l, r| l.unwrap_or(&0) * 100 + r.unwrap_or(&0));
+        let key = |key: &OuterKey<i64, i64>| match key {
+            OuterKey::Left(left) => *left,
+            OuterKey::Right(right) => 100 + right,
+        };
+        rows.group_by(move |it, n| (key(it), *n)).sum(|n| *n)
+    });
+    assert_eq!(pipe(&mut driver, &[("r", 10, 7, 3)]), [(107, 3, 10)]);
+    let changes = pipe(&mut driver, &[("l", 20, 1, 17)]);
+    assert_eq!(changes, [(1, 1703, 20), (107, -1, 20)], "the right row is matched");
+    let changes = pipe(&mut driver, &[("l", 15, 1, -1)]);
+    assert_eq!(changes, [(1, -1, 20), (107, 3, 15)], "and alone again");
+}
+
+#[test]
 fn a_table_by_ranges_has_no_times() {
     let error = |ends: fn(KTable<'_, (i64, i64), i64>)| {
         let topology = Topology::new("none", move |builder: &StreamsBuilder<'_>| {

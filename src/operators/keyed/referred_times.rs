@@ -8,7 +8,7 @@ use crate::operators::datum::{Datum, Side};
 use crate::time::Timestamp;
 
 /// Makes the times of left rows that are joined by a foreign key: the greater ones of a change and
-/// of the other row.
+/// of the other row. A right row to which none refers has the greatest ones of all changes.
 ///
 /// The operator is keyed by the foreign key. An input on the left is the key of a left row, and
 /// true if the row refers to the foreign key from now on. One on the right is true if the right row
@@ -37,7 +37,8 @@ impl<F: Datum, K: Datum> Logic<F, Side<(K, bool), bool>> for ReferredTimes {
     /// The key of a left row; none for the right row.
     type Part = Option<K>;
     type Row = RowTimes;
-    type Out = (K, Timed<()>);
+    /// The foreign key with the key of a left row, or none for the right row.
+    type Out = (F, Option<K>, Timed<()>);
 
     fn is_ordered(&self) -> bool {
         // A row has one change in an epoch.
@@ -78,24 +79,32 @@ impl<F: Datum, K: Datum> Logic<F, Side<(K, bool), bool>> for ReferredTimes {
 
     fn close(
         &self,
-        _: &F,
+        foreign: &F,
         state: &mut Self::State,
         emit: &mut dyn FnMut(Self::Out),
         save: &mut dyn FnMut(Option<K>, Option<RowTimes>),
     ) {
+        let mut emit = |left: Option<K>, times: RowTimes| {
+            emit((foreign.clone(), left, times.as_last()));
+        };
         let right_touched = state.right_touched.take();
         let right = right_touched.or(state.right);
+        let touched = state.lefts_touched.values().copied();
+        let touched = touched.reduce(|all, times| all.max(Some(times)));
+        if let (Some(times), _) | (None, Some(times)) = (touched, right_touched) {
+            emit(None, times.max(right));
+        }
         if right_touched.is_some() {
             save(None, state.right);
             for (left, times) in &state.lefts {
-                emit((left.clone(), (*times).max(right).as_last()));
+                emit(Some(left.clone()), (*times).max(right));
             }
         }
         for (left, times) in std::mem::take(&mut state.lefts_touched) {
             let row = state.lefts.get(&left).copied();
             // A row that has left the foreign key is not joined with the right row any more.
             let other = right.filter(|_| row.is_some());
-            emit((left.clone(), times.max(other).as_last()));
+            emit(Some(left.clone()), times.max(other));
             save(Some(left), row);
         }
     }
