@@ -101,8 +101,8 @@ fn a_world_of_event_time_has_rows_of_each_table() {
     let mut oracle = Oracle::start(Kind::Visits);
     let Answer { tables, late, .. } = oracle.answer(folder.path(), &serde_json::Value::Null, 4);
     let rows: Vec<_> = tables.iter().map(|(name, rows)| (name.as_str(), rows.len())).collect();
-    assert!(rows.len() == 13 && rows.iter().all(|(_, count)| *count >= 5), "{rows:?}");
-    assert!(late.len() == 7 && late.values().all(|count| *count > 10), "{late:?}");
+    assert!(rows.len() == 14 && rows.iter().all(|(_, count)| *count >= 5), "{rows:?}");
+    assert!(late.len() == 8 && late.values().all(|count| *count > 10), "{late:?}");
 }
 
 /// Tables, and late records, of windows, sessions, outer joins and suppression. Versions of the

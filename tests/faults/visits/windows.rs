@@ -6,7 +6,7 @@ use watershed::prelude::*;
 use crate::version::{Version, Visits, seconds};
 
 /// The tables of this family.
-pub(crate) const TABLES: [&str; 11] = [
+pub(crate) const TABLES: [&str; 12] = [
     "counts",
     "late",
     "closed",
@@ -14,6 +14,7 @@ pub(crate) const TABLES: [&str; 11] = [
     "totals",
     "medians",
     "greatest",
+    "sliding",
     "sessions",
     "closed_sessions",
     "outer",
@@ -70,6 +71,10 @@ fn fixed_windows<'s>(views: &Visits<'s>, orders: &Visits<'s>, version: Version) 
     of_both.median().named("medians").to("medians", row("median"));
     let of_orders = orders.group_by_key().windowed_by(tumbling);
     of_orders.top(1, Ties::Keep, |n| n % 10).named("greatest").to("greatest", row("amount"));
+
+    let sliding = SlidingWindows::of_time_difference(seconds(3)).grace(seconds(2));
+    let of_views = views.group_by_key().windowed_by(sliding);
+    of_views.sum(|n| *n).named("sliding").to("sliding", row("sum"));
 }
 
 /// Sessions of both streams, and sessions of orders at their close.

@@ -14,6 +14,11 @@ const HOPPING: i64 = 12 * SECOND;
 const HOP: i64 = 5 * SECOND;
 const HOPPING_GRACE: i64 = 3 * SECOND;
 const HOPPING_KEPT: i64 = 60 * SECOND;
+/// The greatest distance of records in a sliding window, the grace, and the distance of a window
+/// from the record that it follows.
+const SLIDING: i64 = 3 * SECOND;
+const SLIDING_GRACE: i64 = 2 * SECOND;
+const BEHIND: i64 = SECOND / 1_000;
 /// The pause that ends a session, and the grace of sessions.
 const GAP: i64 = 4 * SECOND;
 const SESSION_GRACE: i64 = 5 * SECOND;
@@ -29,6 +34,7 @@ pub(super) fn tables(inputs: &Inputs, version: u8, rows: &mut Rows, late: &mut L
     tumbling(views, version & 1 > 0, rows, late);
     greatest(orders, rows, late);
     hopping(both, rows, late);
+    sliding(views, rows, late);
     for session in sessions(both, "sessions", late) {
         let different: BTreeSet<i64> = session.iter().map(|visit| visit.n).collect();
         rows.add("sessions", bounded(&session, "different", different.len() as i64));
@@ -117,6 +123,52 @@ fn hopping(both: &Visits, rows: &mut Rows, late: &mut Late) {
             values.sort();
             let median = values[(values.len() - 1) / 2];
             rows.add("medians", row(user, start, end, "median", median));
+        }
+    }
+}
+
+/// Adds up pages in sliding windows. A window has the records within its bounds that are not late
+/// for it. It exists if it has one and ends at one, or if it follows one that another window knows.
+fn sliding(views: &Visits, rows: &mut Rows, late: &mut Late) {
+    let mut users: BTreeMap<i64, Vec<&Visit>> = BTreeMap::new();
+    views.all.iter().for_each(|view| users.entry(view.user).or_default().push(view));
+    let is_late = |view: &Visit, start: i64| start + SLIDING + SLIDING_GRACE < view.partition_time;
+    // Records in the first seconds after 1970 share a window.
+    let own = |view: &Visit| match view.at {
+        0..SLIDING => 0,
+        at => at - SLIDING,
+    };
+    for (user, views) in users {
+        let within = |start: i64| {
+            let span = start..=start + SLIDING;
+            views.iter().filter(move |it| span.contains(&it.at) && !is_late(it, start))
+        };
+        let mut starts = BTreeSet::new();
+        for view in &views {
+            match is_late(view, own(view)) {
+                true => leave_out(late, "sliding"),
+                false => _ = starts.insert(own(view)),
+            }
+        }
+        loop {
+            let known = |view: &&&Visit| {
+                let mut spanning = starts.range(view.at - SLIDING..=view.at);
+                let has_later = |start: i64| within(start).any(|it| it.at > view.at);
+                spanning.any(|start| !is_late(view, *start) || has_later(*start))
+            };
+            let is_open = |view: &&&Visit| !is_late(view, view.at);
+            let behind = views.iter().filter(is_open).filter(known).map(|view| view.at + BEHIND);
+            let new: Vec<i64> = behind
+                .filter(|start| !starts.contains(start) && within(*start).next().is_some())
+                .collect();
+            if new.is_empty() {
+                break;
+            }
+            starts.extend(new);
+        }
+        for start in starts {
+            let sum = within(start).map(|view| view.n).sum();
+            rows.add("sliding", row(user, start, start + SLIDING, "sum", sum));
         }
     }
 }
