@@ -179,6 +179,7 @@ impl<'s, G: Datum, X: Datum> KWindowed<'s, G, X> {
         aggregate: A,
     ) -> StreamVec<'s, Epoch, WindowRow<G, A::Name, A::Out>> {
         let Some(records) = &self.records else { return self.graph.nothing() };
+        rows::note_order(&self.graph, &aggregate);
         let (inputs, watermarks) = ((records.timed)(), self.graph.watermarks(node));
         let setting = || rows::setting::<G, X, A>(&self.graph, node, records.restored);
         match &self.windows.0 {

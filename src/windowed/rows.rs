@@ -25,6 +25,14 @@ pub(super) enum Timing {
     Windows,
 }
 
+/// Notes that an aggregate in the order of values depends on where epochs end: each epoch takes its
+/// values in the order of their partitions.
+pub(super) fn note_order<X: Datum>(graph: &Graph<'_>, aggregate: &impl Accumulate<X>) {
+    if aggregate.is_ordered() {
+        graph.volatile();
+    }
+}
+
 /// Returns the setting of an operator that aggregates the records of a stream.
 pub(super) fn setting<G: Datum, X: Datum, A: Accumulate<X>>(
     graph: &Graph<'_>,
@@ -66,6 +74,7 @@ pub(crate) fn folded_changes<'s, G: Datum, X: Datum, S: Datum, O: Datum>(
     verb: &str,
     aggregate: Folding<X, S, O>,
 ) -> TimedChanges<'s, G, O> {
+    note_order(graph, &aggregate);
     let setting = setting::<G, X, Folding<X, S, O>>(graph, node, records.restored);
     let assign = Rc::new(|_, each: &mut dyn FnMut(Timestamp, Timestamp)| {
         each(Timestamp::MIN, Timestamp::MAX);

@@ -12,6 +12,7 @@
 //! - [`takeover`], [`compacted`]: it excludes a second run, even during a compaction.
 //! - [`crashes`]: it recovers from a crash at any call.
 //! - [`joins`]: its joins continue after a restart and after a crash.
+//! - [`ordered`]: folds that take values in order continue too.
 //! - [`lossy`]: it survives a store that loses and delays requests.
 //! - [`power`]: it continues after a power loss.
 //! - [`stores`]: its tables can be read while it runs.
@@ -38,6 +39,7 @@ mod keys;
 mod lossy;
 mod many;
 mod metrics;
+mod ordered;
 mod per_record;
 mod positions;
 mod power;
