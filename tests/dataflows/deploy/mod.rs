@@ -141,7 +141,9 @@ fn the_image_is_built_as_the_pages_describe() {
     assert!(image.contains(&format!("\nEXPOSE {port}\n")), "{port}");
     // Each folder that the manifest of cargo needs is part of the build.
     let kept = file(".dockerignore");
-    for path in ["Cargo.lock", "Cargo.toml", "src", "dataflows", "tests/model"] {
+    let needed =
+        [".cargo/config.toml", "Cargo.lock", "Cargo.toml", "src", "dataflows", "tests/model"];
+    for path in needed {
         assert!(kept.lines().any(|line| line == format!("!{path}")), "{path}");
     }
 }
