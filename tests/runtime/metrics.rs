@@ -153,8 +153,8 @@ fn prometheus_shows_every_number_once() {
     assert!(text.contains("# HELP watershed_topic_dead_total Records that could not be used.\n"));
     let filter = "step=\"2\",verb=\"filter\",name=\"even\"";
     let of_filter = samples.iter().filter(|line| line.contains(filter));
-    assert_eq!(of_filter.count(), 6, "rows in, out and late of two workers: {text}");
-    let steps = after.steps.iter().map(|step| 3 * step.workers.len()).sum::<usize>();
+    assert_eq!(of_filter.count(), 8, "in, out, late and closed, of two workers: {text}");
+    let steps = after.steps.iter().map(|step| 4 * step.workers.len()).sum::<usize>();
     let fields = text.lines().filter(|line| line.starts_with("# TYPE watershed_topic_")).count();
     assert_eq!(samples.len(), fields * after.topics.len() + after.gauges.len() + steps);
     samples.sort_unstable();
