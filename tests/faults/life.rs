@@ -208,11 +208,12 @@ impl<'w> Conduct<'w> {
         if self.feed_until(process, POINT_TIMEOUT, has_struck) {
             return true;
         }
-        if self.committed.is_none() {
-            let (lake, before) = (self.place.path("lake"), self.before);
-            let goes_on = |process: &mut Process| {
-                has_struck(process) || last_manifest(&lake, before) > before
-            };
+        // The first manifest of a run that resets the state is that of the reset.
+        let first = self.before + u64::from(self.life.resets());
+        if self.manifests(self.before) <= first {
+            let lake = self.place.path("lake");
+            let goes_on =
+                |process: &mut Process| has_struck(process) || last_manifest(&lake, first) > first;
             if !self.feed_until(process, EVENT_TIMEOUT, goes_on) && process.exit().is_none() {
                 self.course.faults.push(format!("no commit in time: {}", process.printed()));
             }
