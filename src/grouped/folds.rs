@@ -15,9 +15,9 @@ impl<'s, G: Datum, X: Datum> KGrouped<'s, G, X> {
     ///
     /// Of a stream that only adds it takes them in the order of their positions, epoch by epoch,
     /// and keeps the result alone: `reduce(|_, new| new.clone())` is the latest value. The result
-    /// depends on where epochs end, so each commit of a run with a state has a snapshot. Of a table,
-    /// or of a stream that retracts records, it keeps all values of a group and takes them again in
-    /// ascending order for each change.
+    /// depends on where epochs end, so each commit of a run with a state has a snapshot. Of a
+    /// table, or of a stream that retracts records, it keeps all values of a group and takes them
+    /// again in ascending order for each change.
     ///
     /// ```
     /// # use watershed::prelude::{Value::Long, *};
