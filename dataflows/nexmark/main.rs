@@ -20,7 +20,7 @@ const ABOUT: &str = "Persons, auctions and bids of the NEXMark benchmark, and 23
 Without a command it does the same as run: it generates 100,000 events, 46 bids and 3 auctions for \
                      each person, and prints the answers.";
 
-// A replay takes less time and memory than with glibc's allocator: CHANGELOG.md has figures.
+// A replay takes less processor time than with glibc's allocator, and a restart less memory.
 #[cfg(all(feature = "jemalloc", unix))]
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;

@@ -22,7 +22,7 @@ use watershed::row::Value;
 
 use bounds::Bounds;
 
-// A replay takes less time and memory than with glibc's allocator: CHANGELOG.md has figures.
+// A replay takes less processor time than with glibc's allocator, and a restart less memory.
 #[cfg(all(feature = "jemalloc", unix))]
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;

@@ -272,6 +272,7 @@ impl Clocks {
         let is_silent = |(id, member): &(&PartitionId, &Member)| {
             let after = self.idle_after.get(&id.topic);
             let silence = latest.saturating_duration_since(member.latest);
+            // A partition that has just brought a record is not idle, however short the time is.
             let is_idle = after.is_some_and(|after| silence >= *after && !silence.is_zero());
             (member.is_over || is_idle) && !is_behind(**id)
         };

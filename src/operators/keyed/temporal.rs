@@ -262,7 +262,8 @@ impl<K: Datum, L: Datum, R: Datum, O: Datum> Logic<K, Side<L, Option<R>>> for Te
 }
 
 impl<K, L, R, O> Temporal<K, L, R, O> {
-    /// Requests the calls at which a record or a version ends.
+    /// Requests the calls at which a record or a version ends. `known` is the time of its partition
+    /// when it came: with a grace, it decides when a version makes the one before it useless.
     fn wake(&self, place: &Place, known: Timestamp, call: &mut Call) {
         let replaces = |at: Timestamp| at.plus(self.history).plus(1);
         call.wake_at(replaces(place.0));
