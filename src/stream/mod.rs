@@ -222,20 +222,7 @@ impl<'s, K: Datum, V: Datum> KStream<'s, K, V> {
     /// # Ok::<(), Error>(())
     /// ```
     pub fn map_values<W: Datum>(&self, f: impl Fn(V) -> W + 'static) -> KStream<'s, K, W> {
-        self.each(
-            "map_values",
-            Box::new(move |e, out| {
-                out.push(Event {
-                    key: e.key,
-                    value: f(e.value),
-                    order: e.order,
-                    ordinal: e.ordinal,
-                    timestamp: e.timestamp,
-                    partition_time: e.partition_time,
-                    diff: e.diff,
-                });
-            }),
-        )
+        self.keyed("map_values", move |_, value| f(value))
     }
 
     /// Replaces each record by any number of records. All of them are at the position of the
@@ -298,22 +285,7 @@ impl<'s, K: Datum, V: Datum> KStream<'s, K, V> {
         &self,
         f: impl Fn(V) -> I + 'static,
     ) -> KStream<'s, K, W> {
-        self.each(
-            "flat_map_values",
-            Box::new(move |e, out| {
-                let (key, order, timestamp, diff) = (e.key, e.order, e.timestamp, e.diff);
-                let one = |(n, value)| Event {
-                    key: key.clone(),
-                    value,
-                    order,
-                    ordinal: e.ordinal.then(n),
-                    timestamp,
-                    partition_time: e.partition_time,
-                    diff,
-                };
-                out.extend(f(e.value).into_iter().enumerate().map(one));
-            }),
-        )
+        self.flat_keyed("flat_map_values", move |_, value| f(value))
     }
 
     /// Replaces the key of each record. Unlike Kafka's, it never makes a repartition topic.

@@ -50,21 +50,7 @@ impl<'s, K: Datum, V: Datum> KStream<'s, K, V> {
         &self,
         f: impl Fn(&K, V) -> I + 'static,
     ) -> KStream<'s, K, W> {
-        self.each(
-            "flat_map_values_with_key",
-            Box::new(move |e, out| {
-                let values = f(&e.key, e.value).into_iter().enumerate();
-                out.extend(values.map(|(n, value)| Event {
-                    key: e.key.clone(),
-                    value,
-                    order: e.order,
-                    ordinal: e.ordinal.then(n),
-                    timestamp: e.timestamp,
-                    partition_time: e.partition_time,
-                    diff: e.diff,
-                }));
-            }),
-        )
+        self.flat_keyed("flat_map_values_with_key", f)
     }
 
     /// Pairs each value with its key, so that the closures of joins and aggregates behind it have
@@ -94,7 +80,12 @@ impl<'s, K: Datum, V: Datum> KStream<'s, K, V> {
         self.keyed("with_keys", |key, value| (key.clone(), value))
     }
 
-    fn keyed<W: Datum>(&self, verb: &str, f: impl Fn(&K, V) -> W + 'static) -> KStream<'s, K, W> {
+    /// Replaces the value of each record.
+    pub(super) fn keyed<W: Datum>(
+        &self,
+        verb: &str,
+        f: impl Fn(&K, V) -> W + 'static,
+    ) -> KStream<'s, K, W> {
         self.each(
             verb,
             Box::new(move |e, out| {
@@ -107,6 +98,29 @@ impl<'s, K: Datum, V: Datum> KStream<'s, K, V> {
                     partition_time: e.partition_time,
                     diff: e.diff,
                 });
+            }),
+        )
+    }
+
+    /// Replaces each record by any number of values with its key.
+    pub(super) fn flat_keyed<W: Datum, I: IntoIterator<Item = W>>(
+        &self,
+        verb: &str,
+        f: impl Fn(&K, V) -> I + 'static,
+    ) -> KStream<'s, K, W> {
+        self.each(
+            verb,
+            Box::new(move |e, out| {
+                let values = f(&e.key, e.value).into_iter().enumerate();
+                out.extend(values.map(|(n, value)| Event {
+                    key: e.key.clone(),
+                    value,
+                    order: e.order,
+                    ordinal: e.ordinal.then(n),
+                    timestamp: e.timestamp,
+                    partition_time: e.partition_time,
+                    diff: e.diff,
+                }));
             }),
         )
     }
