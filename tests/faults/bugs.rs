@@ -57,12 +57,13 @@ pub(super) fn after(millis: u64) -> Fault {
     Fault::Terminate(Moment::Commit(Duration::from_millis(millis)))
 }
 
-/// Plants bugs one after the other. Each must be found, in these words.
+/// Plants bugs one after the other. Each must be found, in one of these words, which `|` separates.
 fn assert_found(kind: Kind, bugs: &[(&str, &[Fault], &str)]) {
     for (bug, faults, words) in bugs {
         let lives = faults.iter().map(|fault| life(*fault)).collect();
         let found = findings(vec![World { kind, seed: 3, lives }], bug);
-        assert!(found.iter().any(|fault| fault.contains(words)), "{bug} is not found: {found:?}");
+        let is_meant = |fault: &String| words.split('|').any(|words| fault.contains(words));
+        assert!(found.iter().any(is_meant), "{bug} is not found: {found:?}");
         println!("{bug}: {}", found[0].lines().next().unwrap_or_default());
     }
 }
@@ -87,7 +88,8 @@ fn the_campaign_finds_every_planted_bug() {
 fn a_campaign_of_event_time_finds_its_planted_bugs() {
     let bugs: [(&str, &[Fault], &str); 3] = [
         ("lost_part", &[after(300); 4], "rows"),
-        ("lost_time", &[after(300); 4], "rows too many"),
+        // An early watermark moves late counts, keeps windows open, or does both.
+        ("lost_time", &[after(300); 4], "rows too many|late records, not|lacks commit"),
         ("binding_off_by_one", &[after(0)], "rows too many"),
     ];
     assert_found(Kind::Visits, &bugs);
