@@ -51,22 +51,31 @@ impl<'a> Lake<'a> {
         Ok(Archive::open(&url)?.topic(name))
     }
 
-    /// Opens the table of `topic` as it was at `commit`, or as it is now.
+    /// Opens the table of `topic` as it was at `commit`.
     ///
     /// # Errors
     /// When it doesn't exist, or its files of that commit are gone.
-    pub(super) fn open(&self, topic: &str, commit: Option<u64>) -> Result<Table> {
+    pub(super) fn open(&self, topic: &str, commit: u64) -> Result<Table> {
         let url = self.table(topic);
-        Table::as_of(&url, commit.unwrap_or(u64::MAX))?.ok_or_else(|| {
-            Error::config(format!("there is no table {url}"))
-                .hint(format!("Run `{} run` first, or give its --lake.", self.shell.name))
-        })
+        Table::as_of(&url, commit)?.ok_or_else(|| self.lacks(&url))
+    }
+
+    fn lacks(&self, url: &str) -> Error {
+        Error::config(format!("there is no table {url}"))
+            .hint(format!("Run `{} run` first, or give its --lake.", self.shell.name))
+    }
+
+    /// Returns the number of the last commit that changed the table of `topic`; 0 before the first.
+    fn shown(&self, topic: &str) -> Result<u64> {
+        let url = self.table(topic);
+        Table::last_manifest(&url)?.ok_or_else(|| self.lacks(&url))
     }
 
     /// Returns the number of the last commit that every table shows; 0 before the first.
     pub(super) fn last_commit(&self) -> Result<u64> {
-        let shown = |topic| move || Ok((topic, self.open(topic, None)?.manifest().unwrap_or(0)));
-        let shown = side_by_side("a thread that opens a table", self.shell.tables().map(shown));
+        let shown = |topic| move || Ok((topic, self.shown(topic)?));
+        let shown =
+            side_by_side("a thread that reads the log of a table", self.shell.tables().map(shown));
         let shown: Vec<(&str, u64)> = shown.into_iter().collect::<Result<_>>()?;
         let last = shown.iter().map(|(_, commit)| *commit).max().unwrap_or(0);
         let behind = shown.iter().filter(|(_, commit)| *commit < last);

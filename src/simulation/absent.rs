@@ -4,7 +4,7 @@ use std::time::Duration;
 
 /// A count of wake-ups.
 #[derive(Clone, Default)]
-pub(crate) struct Event;
+pub(crate) struct Event {}
 
 impl Event {
     #[inline]

@@ -142,6 +142,18 @@ impl Table {
         Table::at(Store::open(url)?, Some(version))
     }
 
+    /// Returns the number of the last manifest in the log of the table at `url`; `None` if there is
+    /// no table, 0 if no version has a manifest. The table itself is not read.
+    #[cfg(feature = "program")]
+    pub(crate) fn last_manifest(url: &str) -> Result<Option<u64>> {
+        let store = Store::open(url)?;
+        let versions = versions(&store)?;
+        if versions.is_empty() {
+            return Ok(None);
+        }
+        Ok(Some(manifest(&store, &versions)?.unwrap_or(0)))
+    }
+
     fn at(store: Store, version: Option<u64>) -> Result<Table> {
         let table = snapshot::load(&store, version, None)?;
         let columns = table.columns.ok_or_else(|| {

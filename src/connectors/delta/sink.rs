@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::ops::Range;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -17,6 +17,7 @@ use crate::connect::{
 use crate::error::{Error, Result};
 use crate::faults;
 use crate::store::Store;
+use crate::sync::lock;
 
 use super::committer::DeltaCommitter;
 use super::files::Files;
@@ -50,6 +51,9 @@ pub struct Delta {
     rewrite_below: u64,
     checkpoint_every: u64,
     target_file_size: usize,
+    /// The table as the last check has read it, for an application. It need not be read again when
+    /// it is opened: if there are newer versions, the run can't take it over and reads them.
+    checked: Arc<Mutex<Option<(String, Snapshot)>>>,
 }
 
 impl Delta {
@@ -78,6 +82,7 @@ impl Delta {
             rewrite_below: faults::limit("rewrite_below", 1024),
             checkpoint_every: faults::limit("checkpoint_every", 100),
             target_file_size: 128 << 20,
+            checked: Arc::default(),
         }
     }
 
@@ -258,6 +263,8 @@ impl Delta {
         context: &SinkContext,
         metadata: &Value,
     ) -> Result<(Log, Option<Snapshot>)> {
+        let checked = lock(&self.checked).take().filter(|(app, _)| *app == context.app);
+        let mut checked = checked.map(|(_, table)| table);
         for _ in 0..log::COMMIT_ATTEMPTS {
             if self.store.list("_delta_log")?.is_empty() {
                 match self.create(context, metadata)? {
@@ -265,7 +272,10 @@ impl Delta {
                     None => continue,
                 }
             }
-            let table = snapshot::load(&self.store, None, Some(&context.app))?;
+            let table = match checked.take() {
+                Some(table) => table,
+                None => snapshot::load(&self.store, None, Some(&context.app))?,
+            };
             self.accept(&table, schema, context)?;
             let mut log =
                 Log::at(self.store.clone(), context, table.version, table.txn.unwrap_or(0));
@@ -297,7 +307,10 @@ impl Sink for Delta {
         if self.store.list("_delta_log")?.is_empty() {
             return self.check_empty(context);
         }
-        self.accept(&snapshot::load(&self.store, None, Some(&context.app))?, schema, context)
+        let table = snapshot::load(&self.store, None, Some(&context.app))?;
+        self.accept(&table, schema, context)?;
+        *lock(&self.checked) = Some((context.app.clone(), table));
+        Ok(())
     }
 
     fn can_replace(&self) -> bool {

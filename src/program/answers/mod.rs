@@ -61,7 +61,7 @@ struct Answer {
 
 impl Answer {
     fn read(lake: &Lake<'_>, output: Output, commit: u64) -> Result<Self> {
-        let table = lake.open(output.topic, Some(commit))?;
+        let table = lake.open(output.topic, commit)?;
         let mut rows = Vec::new();
         table.for_each(&mut |row| {
             rows.push(row.to_vec());

@@ -49,7 +49,7 @@ pub(super) fn check(
     let (secret, commit) = (expected.secret(), lake.last_commit()?);
     let mut total = Total { lake, secret, out, tables: 0, archived: 0, rows: 0, different: 0 };
     for topic in lake.shell.tables() {
-        let table = lake.open(topic, Some(commit))?;
+        let table = lake.open(topic, commit)?;
         total.compare(topic, expected.take(topic), &|each| table.for_each(each))?;
         total.tables += 1;
     }

@@ -121,6 +121,7 @@ impl World {
     pub(super) fn start(&mut self, workers: usize, rows: &Rows, dice: &mut Dice) -> Result<Run> {
         self.generation += 1;
         let (sink, schema, context) = (self.sink(), schema(Mode::Snapshot), self.context(workers));
+        sink.check(&schema, &context)?;
         let mut committer = sink.open(&schema, &context)?;
         if let Some((n, content)) = &self.recorded {
             committer.commit(*n, content)?;

@@ -6,7 +6,7 @@ use std::path::Path;
 use serde_json::{Value as Json, json};
 
 use super::model::{Dice, Rows, World, row, schema};
-use crate::connect::{Mode, Sink};
+use crate::connect::{Mode, Schema, Sink, SinkContext};
 use crate::error::{Error, ErrorKind};
 
 /// Returns a table with commit 1 of three rows.
@@ -24,10 +24,7 @@ fn table(folder: &Path) -> (World, Rows) {
 }
 
 /// Opens the table, and checks that it is refused and unchanged.
-fn refused(
-    world: &World,
-    change: impl FnOnce(&mut crate::connect::Schema, &mut crate::connect::SinkContext),
-) -> String {
+fn refused(world: &World, change: impl FnOnce(&mut Schema, &mut SinkContext)) -> String {
     let files = |folder: &str| {
         let mut files: Vec<_> =
             fs::read_dir(folder).into_iter().flatten().map(|f| f.unwrap().path()).collect();
@@ -164,6 +161,22 @@ fn the_next_run_detects_a_foreign_commit() {
     );
     meddle(&world, 3, &[json!({"txn": {"appId": "stranger", "version": 7}})]);
     assert!(refused(&world, |_, _| ()).contains("another program has changed the rows"));
+}
+
+#[test]
+fn a_version_made_after_the_check_of_a_table_is_found() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut world, rows) = table(folder.path());
+    let (sink, schema) = (world.sink(), schema(Mode::Snapshot));
+    sink.check(&schema, &world.context(1)).unwrap();
+    // A newer run, and then another program.
+    world.start(1, &rows, &mut Dice::new(2)).unwrap();
+    let taken = sink.open(&schema, &SinkContext { generation: 1, ..world.context(1) });
+    assert_eq!(taken.err().unwrap().kind(), ErrorKind::Superseded);
+    sink.check(&schema, &world.context(1)).unwrap();
+    meddle(&world, 3, &[add("stranger.parquet")]);
+    let error = sink.open(&schema, &world.context(1)).err().unwrap();
+    assert!(error.to_string().contains("another program has changed the rows"), "{error}");
 }
 
 #[test]
