@@ -88,7 +88,7 @@ fn the_campaign_finds_every_planted_bug() {
 fn a_campaign_of_event_time_finds_its_planted_bugs() {
     let bugs: [(&str, &[Fault], &str); 3] = [
         ("lost_part", &[after(300); 4], "rows"),
-        // An early watermark moves late counts, keeps windows open, or does both.
+        // A partition time that is too low lets fewer records be late, keeps windows open, or both.
         ("lost_time", &[after(300); 4], "rows too many|late records, not|lacks commit"),
         ("binding_off_by_one", &[after(0)], "rows too many"),
     ];
