@@ -185,6 +185,12 @@ impl<'w> Conduct<'w> {
         last_manifest(&self.place.path("lake"), from)
     }
 
+    /// Returns the number of manifests before the first commit of this life. A run that resets or
+    /// adopts the state starts with a manifest for that.
+    pub(super) fn before_commits(&self) -> u64 {
+        self.before + u64::from(self.life.resets() || self.place.has_versions)
+    }
+
     pub(super) fn await_moment(&mut self, process: &mut Process, moment: Moment) {
         match moment {
             Moment::Start(after) => {
@@ -208,8 +214,7 @@ impl<'w> Conduct<'w> {
         if self.feed_until(process, POINT_TIMEOUT, has_struck) {
             return true;
         }
-        // The first manifest of a run that resets the state is that of the reset.
-        let first = self.before + u64::from(self.life.resets());
+        let first = self.before_commits();
         if self.manifests(self.before) <= first {
             let lake = self.place.path("lake");
             let goes_on =
@@ -235,7 +240,7 @@ impl<'w> Conduct<'w> {
 
     /// Waits until so many more commits are made.
     pub(super) fn await_commits(&mut self, process: &mut Process, count: u64) -> bool {
-        let (lake, from) = (self.place.path("lake"), self.manifests(self.before));
+        let (lake, from) = (self.place.path("lake"), self.manifests(self.before_commits()));
         let done =
             self.feed_until(process, EVENT_TIMEOUT, |_| last_manifest(&lake, from) >= from + count);
         if !done && process.exit().is_none() {

@@ -199,7 +199,7 @@ impl Conduct<'_> {
     }
 
     fn await_commit_of(&mut self, machines: &mut Machines) -> bool {
-        let (lake, from) = (self.place.path("lake"), self.manifests(self.before));
+        let (lake, from) = (self.place.path("lake"), self.manifests(self.before_commits()));
         let done = |_: &mut Machines| last_manifest(&lake, from) > from;
         let done = self.feed_machines(machines, EVENT_TIMEOUT, done);
         if !done {
