@@ -198,21 +198,28 @@ fn restart_text(restart: &Restart) -> String {
     for (topic, tail) in &restart.topics {
         let about = tail.bytes.filter(|bytes| *bytes > 0);
         let about = about.map(|bytes| format!(", about {}", BinaryBytes(bytes)));
-        let (records, about) = (HumanCount(tail.records), about.unwrap_or_default());
-        let _ = writeln!(text, "  {records} records of {topic}{about}");
+        let (records, about) = (counted(tail.records, "record"), about.unwrap_or_default());
+        let _ = writeln!(text, "  {records} of {topic}{about}");
     }
     text
 }
 
 fn verified_text(verified: &Verified) -> String {
     let Verified { manifests, snapshots, layers, blocks, bytes } = *verified;
-    let [manifests, snapshots, layers, blocks] =
-        [manifests, snapshots, layers, blocks].map(HumanCount);
     format!(
-        "\nverified {manifests} manifests, {snapshots} snapshots, and {layers} layers with \
-         {blocks} blocks: {}\n",
+        "\nverified {}, {}, and {} with {}: {}\n",
+        counted(manifests, "manifest"),
+        counted(snapshots, "snapshot"),
+        counted(layers, "layer"),
+        counted(blocks, "block"),
         BinaryBytes(bytes)
     )
+}
+
+/// Returns a number of things with their noun.
+fn counted(count: u64, noun: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{} {noun}{plural}", HumanCount(count))
 }
 
 fn damage_text(damage: &Damage) -> String {
