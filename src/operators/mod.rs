@@ -43,9 +43,7 @@ mod stamp;
 mod top;
 mod watermarks;
 
-pub(crate) use aggregates::{
-    Aggregate, Count, Different, Distinct, Extreme, Folded, Quantile, Sum,
-};
+pub(crate) use aggregates::{Aggregate, Count, Different, Extreme, Folded, Quantile, Sum};
 pub(crate) use arrange::{ByKey, arrange, consolidated, to_owners};
 pub(crate) use between::{RangeJoin, join_between};
 pub(crate) use broadcast::broadcast;
@@ -63,7 +61,7 @@ pub use datum::{Datum, Diffs, Side};
 pub(crate) use datum::{Placement, Restored, Upsert, Upserts};
 pub(crate) use earliest::{Advance, Earliest};
 pub(crate) use epochs::in_epoch;
-pub(crate) use fold::fold;
+pub(crate) use fold::{count_distinct, fold};
 pub(crate) use group::group;
 pub(crate) use import::import;
 pub(crate) use intervals::Interval;
@@ -72,8 +70,8 @@ pub(crate) use keep::{keep, keep_diffs};
 pub(crate) use keyed::{
     Accumulate, Bagged, Ends, Fixed, Folding, GroupedTimes, JoinedTimes, Limit, Newest, PairJoiner,
     Pairs, PartOf, Place, RankedTimes, Reach, ReferredTimes, RowTimes, SavedSliding, SavedWindow,
-    Session, Setting, Since, Sliding, StreamClock, StreamTime, Suppress, Temporal, Timed, Version,
-    Waiting, Waits, WhenFull, WindowRow, keyed, sliding_start,
+    Session, Setting, SideTimes, Since, Sliding, StreamClock, StreamTime, Suppress, Temporal,
+    Timed, Version, Waiting, Waits, WhenFull, WindowRow, keyed, sliding_start,
 };
 pub(crate) use keys::Keys;
 pub(crate) use latest::{Arrived, latest, saved_digests};

@@ -60,7 +60,8 @@ pub(super) struct RunArgs {
     #[arg(long, conflicts_with = "adopt")]
     reset: bool,
     /// Least time between two commits, such as 1s or 200ms. While more than 128 MiB are unread, a
-    /// commit also waits for 128 MiB of records, or for ten seconds
+    /// commit also waits for 128 MiB of records, or for ten seconds. One that has 128 MiB comes
+    /// after a quarter of the time
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = values::duration)]
     commit_every: Duration,
     /// Delete objects of the archives that are read, once no restart needs their records and they

@@ -7,6 +7,7 @@ use super::bindings::Bindings;
 use super::clocks::ClocksOfCommit;
 use super::committer::{CommitThread, Job, SinkPart};
 use super::content::CommitContent;
+use super::epochs::Bulk;
 use super::message::Message;
 use super::panic_guard::spawn;
 use super::snapshots::Snapshots;
@@ -20,6 +21,8 @@ use crate::time::Epoch;
 
 /// A commit that awaits many records is due after this time, however few have come.
 const BULK_COMMIT_AGE: Duration = Duration::from_secs(10);
+/// A commit that has many is due so many times as early as another one.
+const BULK_COMMIT_HASTE: u32 = 4;
 
 /// A commit after its barrier, until all sinks show it.
 struct InFlight {
@@ -131,9 +134,13 @@ impl Commits {
         self.in_flight.is_some()
     }
 
-    /// Returns the time until the next commit is due, which may await many records.
-    pub(super) fn until_due(&self, awaits_bulk: bool) -> Duration {
-        let least = if awaits_bulk { self.interval.max(BULK_COMMIT_AGE) } else { self.interval };
+    /// Returns the time until the next commit is due.
+    pub(super) fn until_due(&self, bulk: Bulk) -> Duration {
+        let least = match bulk {
+            Bulk::None => self.interval,
+            Bulk::Partial => self.interval.max(BULK_COMMIT_AGE),
+            Bulk::Whole => self.interval / BULK_COMMIT_HASTE,
+        };
         let elapsed = self.last_barrier.map(elapsed);
         elapsed.map_or(Duration::ZERO, |elapsed| least.saturating_sub(elapsed))
     }

@@ -122,10 +122,11 @@ impl Coordinator {
     /// Returns the longest time to wait for a message, so that no timer is missed. An epoch that
     /// waits for the previous one needs no timer, because the end of that one is a message.
     fn wait(&self) -> Duration {
-        let can_commit = self.epochs.is_caught_up()
+        let can_commit = self.mode == RunMode::Sources
+            && self.epochs.is_caught_up()
             && self.epochs.has_uncommitted()
             && !self.commits.is_in_flight();
-        let commit = can_commit.then(|| self.commits.until_due(self.epochs.awaits_bulk()));
+        let commit = can_commit.then(|| self.commits.until_due(self.epochs.bulk()));
         let timers = [commit, self.epochs.until_full()];
         timers.into_iter().flatten().fold(PROGRESS_INTERVAL, Duration::min).max(WAIT_MIN)
     }
@@ -153,7 +154,7 @@ impl Coordinator {
             Message::Verified => {
                 faults::point("recovery.verified");
                 self.recovery.go_live();
-                self.epochs.go_live();
+                self.epochs.go_live(self.mode);
                 self.publish();
                 // Start the commit timer here, so that a short replay ends in a single commit.
                 self.commits.restart_timer();
@@ -263,7 +264,7 @@ impl Coordinator {
             self.epochs.close_time();
         }
         let requested = self.commits.has_waiters() && !queued;
-        let on_time = by_clock && self.commits.until_due(self.epochs.awaits_bulk()).is_zero();
+        let on_time = by_clock && self.commits.until_due(self.epochs.bulk()).is_zero();
         // A test reads the answers after each record in the commits.
         let each = !by_clock && self.epochs.is_by_record();
         let due = !self.commits.is_in_flight() && (over || requested || on_time || each);

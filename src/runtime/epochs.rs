@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use super::agents::Agents;
 use super::bindings::Bindings;
 use super::clocks::Clocks;
+use super::config::RunMode;
 use super::earliest::Unfinished;
 use super::message::Fetched;
 use super::topics::Topics;
@@ -34,13 +35,11 @@ const EPOCH_MAX_BYTES: usize = 16 << 20;
 /// decoded early and be out of cache when needed.
 const OVERLAP_BYTES: usize = 2 << 20;
 /// While more than this is unread (bulk replay), nobody is waiting for fresh answers, so epochs may
-/// be [`BULK_FACTOR`] times as long.
-const BULK_REPLAY_BYTES: u64 = 128 << 20;
+/// be [`BULK_FACTOR`] times as long, and a commit waits for as many bytes of records. It waits no
+/// longer than the age in `commits`: a machine that reads more than 13 MB a second reaches the
+/// bytes first.
+const BULK_BYTES: u64 = 128 << 20;
 const BULK_FACTOR: u32 = 4;
-/// A commit of a run that is far behind waits for this many bytes of records, but no longer than
-/// the age in `commits`. A machine that reads more than 13 MB a second reaches the bytes first:
-/// there the number of commits of a replay does not depend on its speed.
-const BULK_COMMIT_BYTES: u64 = 128 << 20;
 
 /// The epoch to which batches are dispatched.
 struct OpenEpoch {
@@ -51,6 +50,18 @@ struct OpenEpoch {
     has_batches: bool,
 }
 
+/// The size of the next commit so far.
+#[derive(Clone, Copy)]
+pub(super) enum Bulk {
+    /// It may be of any size.
+    None,
+    /// It should wait for more records: the run is far behind, so nobody waits for fresh tables,
+    /// and commits of many records cost less.
+    Partial,
+    /// More records would only need more memory: the rows of a commit are kept until it begins.
+    Whole,
+}
+
 /// The size of epochs.
 #[derive(Clone, Copy, PartialEq)]
 enum EpochSize {
@@ -58,6 +69,8 @@ enum EpochSize {
     Recovery(ProcessingMode),
     /// Bytes and age are limited.
     Limited,
+    /// The test driver closes epochs: a commit of it is one epoch, of any size.
+    Requested,
     /// Each record is an epoch of its own.
     Record,
 }
@@ -184,23 +197,34 @@ impl Epochs {
         self.uncommitted
     }
 
-    /// Returns true if a commit should wait for more records: while a run is far behind, commits of
-    /// many records cost less, and nobody waits for fresh tables.
-    pub(super) fn awaits_bulk(&self) -> bool {
-        self.is_far_behind() && self.uncommitted_bytes < BULK_COMMIT_BYTES
+    /// Returns the size of the next commit so far.
+    pub(super) fn bulk(&self) -> Bulk {
+        if self.uncommitted_bytes >= bulk_bytes() {
+            Bulk::Whole
+        } else if self.is_far_behind() {
+            Bulk::Partial
+        } else {
+            Bulk::None
+        }
     }
 
     /// Returns true if the open epoch must be closed although more batches are available.
     pub(super) fn is_full(&self) -> bool {
         self.open.has_batches
-            && (self.is_by_record()
-                || self.open.bytes >= self.max_bytes()
-                || elapsed(self.open.since) >= self.max_time())
+            && match self.size {
+                EpochSize::Requested => false,
+                EpochSize::Record => true,
+                EpochSize::Recovery(_) | EpochSize::Limited => {
+                    self.open.bytes >= self.max_bytes()
+                        || elapsed(self.open.since) >= self.max_time()
+                }
+            }
     }
 
     /// Returns the time until the open epoch must be closed; none while it can't be.
     pub(super) fn until_full(&self) -> Option<Duration> {
-        let closable = self.is_caught_up() && self.open.has_batches;
+        let is_timed = self.size != EpochSize::Requested;
+        let closable = is_timed && self.is_caught_up() && self.open.has_batches;
         closable.then(|| self.max_time().saturating_sub(elapsed(self.open.since)))
     }
 
@@ -289,10 +313,11 @@ impl Epochs {
     }
 
     /// Limits the size of epochs from now on, because answers are published after each.
-    pub(super) fn go_live(&mut self) {
-        self.size = match self.size {
-            EpochSize::Recovery(ProcessingMode::PerRecord) => EpochSize::Record,
-            _ => EpochSize::Limited,
+    pub(super) fn go_live(&mut self, run: RunMode) {
+        self.size = match (self.size, run) {
+            (EpochSize::Recovery(ProcessingMode::PerRecord), _) => EpochSize::Record,
+            (_, RunMode::TestDriver) => EpochSize::Requested,
+            (_, RunMode::Sources) => EpochSize::Limited,
         };
         self.clocks.go_live();
         self.agents.go_live();
@@ -318,7 +343,7 @@ impl Epochs {
             self.send(joined);
         }
         let limit = match (self.size, self.is_caught_up()) {
-            (EpochSize::Recovery(_), _) => usize::MAX,
+            (EpochSize::Recovery(_) | EpochSize::Requested, _) => usize::MAX,
             (EpochSize::Limited, true) => self.max_bytes(),
             (EpochSize::Limited, false) => OVERLAP_BYTES,
             // A batch has one record, and is larger than this.
@@ -341,7 +366,7 @@ impl Epochs {
 
     /// Returns true while so much is unread that nobody waits for fresh answers.
     pub(super) fn is_far_behind(&self) -> bool {
-        self.remaining.load(Ordering::Relaxed) > BULK_REPLAY_BYTES
+        self.remaining.load(Ordering::Relaxed) > bulk_bytes()
     }
 
     fn factor(&self) -> u32 {
@@ -353,6 +378,11 @@ impl Epochs {
     }
 
     fn max_bytes(&self) -> usize {
-        EPOCH_MAX_BYTES * self.factor() as usize
+        // A commit begins at the end of an epoch.
+        (EPOCH_MAX_BYTES * self.factor() as usize).min(bulk_bytes() as usize)
     }
+}
+
+fn bulk_bytes() -> u64 {
+    faults::limit("bulk_bytes", BULK_BYTES)
 }

@@ -103,6 +103,7 @@ mod readers;
 mod recover;
 mod releases;
 mod remote;
+mod repeats;
 mod reporter;
 mod reset;
 mod run;

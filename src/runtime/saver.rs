@@ -13,6 +13,7 @@ use super::message::Message;
 use super::network::Outbox;
 use super::protocol::Down;
 use super::releases::Ranges;
+use super::repeats::Repeats;
 use super::unwritten::{SavedLayer, Taken, Unwritten, is_of_another_process};
 use crate::durable::{Fence, LayerFile, Layers, Snapshot, SnapshotName};
 use crate::error::{ErrorKind, Result};
@@ -60,6 +61,8 @@ pub(super) struct Saver {
     /// The layers of the last snapshot, and those that were written since. Those of one process are
     /// in the order of their changes.
     layers: Vec<SavedLayer>,
+    /// The rows of this process, until layers are merged for the first time.
+    repeats: Repeats,
     /// The objects of layers of other processes, as far as they are known.
     of_others: BTreeSet<String>,
     /// The snapshots of this run that may not be named yet.
@@ -87,6 +90,7 @@ impl Saver {
             rows,
             others: outboxes.into_iter().map(other).collect(),
             layers: layers.into_iter().map(|file| SavedLayer::merged(0, file)).collect(),
+            repeats: Repeats::default(),
             of_others: BTreeSet::new(),
             recent: Vec::new(),
             unsaved,
@@ -139,6 +143,9 @@ impl Saver {
 
     fn take(&mut self, taken: Taken) -> Result<Option<Message>> {
         let is_barrier = taken.is_barrier;
+        if self.layers.first().is_none_or(|layer| !layer.file.is_merged) {
+            self.repeats.add(&taken.rows);
+        }
         let bytes = self.rows.add(taken);
         self.unsaved.fetch_add(bytes, Ordering::Relaxed);
         if is_barrier && self.waiting.is_some() {
@@ -227,8 +234,9 @@ impl Saver {
         Ok(Some(Message::Saved(name)))
     }
 
-    /// Merges the layers of a snapshot if there are many, or if the unmerged ones are large. So a
-    /// snapshot needs little more room than its rows, and each row is rewritten a few times only.
+    /// Merges the layers of a snapshot if there are many, or if the unmerged ones are large or have
+    /// the same keys again and again. So a snapshot needs little more room than its rows, and each
+    /// row is rewritten a few times only.
     fn merge(&mut self, barrier: Epoch) -> Result<()> {
         let needed = self.layers.iter().take_while(|layer| layer.through <= barrier);
         let files: Vec<LayerFile> = needed.map(|layer| layer.file.clone()).collect();
@@ -238,7 +246,10 @@ impl Saver {
         // Each process writes a layer of each snapshot.
         let most = faults::limit("layers", MAX_LAYERS) * (1 + self.others.len() as u64);
         let many = (files.len() - base) as u64 > most;
-        let all = if base > 0 { young_bytes > base_bytes / 2 } else { many };
+        let all = match base {
+            0 => many || self.repeats.are_most(),
+            _ => young_bytes > base_bytes / 2,
+        };
         let from = match (all, many) {
             (true, _) => 0,
             (false, true) => base,
@@ -250,6 +261,7 @@ impl Saver {
         faults::point("merge");
         let merged = merged.into_iter().map(|file| SavedLayer::merged(barrier, file));
         self.layers.splice(from..files.len(), merged);
+        self.repeats = Repeats::default();
         Ok(())
     }
 

@@ -8,7 +8,8 @@ use timely::dataflow::operators::vec::Map;
 
 use super::{Event, KStream, Updates};
 use crate::operators::{
-    Datum, PairJoiner, Pairs, Place, Reach, Restored, Side, StreamTime, Timed, Waiting, keyed,
+    Datum, PairJoiner, Pairs, Place, Reach, Restored, Side, SideTimes, StreamTime, Timed, Waiting,
+    keyed,
 };
 use crate::options::JoinWindows;
 use crate::time::{Epoch, micros};
@@ -185,7 +186,8 @@ impl<'s, K: Datum, V: Datum> KStream<'s, K, V> {
             grace: windows.grace.map(micros),
         };
         let (left_alone, right_alone) = (alone != Alone::None, alone == Alone::Both);
-        let logic = Pairs { joiner, reach, left_alone, right_alone, time };
+        let seen = SideTimes::default();
+        let logic = Pairs { joiner, reach, left_alone, right_alone, time, seen };
         let watermarks = graph.watermarks(node);
         let results = keyed(lefts.concat(rights), watermarks, verb, setting, logic);
         let events = results.map(|(key, timed)| Event::of_timed(key, timed));

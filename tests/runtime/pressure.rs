@@ -1,16 +1,20 @@
 //! The records that are read but not yet decoded are bounded, however fast the source is.
 
+use std::sync::mpsc::channel;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use watershed::connect::memory::MemoryTable;
 use watershed::connect::{Partition, Poll, Source};
-use watershed::options::Consumed;
+use watershed::options::{Consumed, Produced};
 use watershed::record::Batch;
+use watershed::row::Value;
 use watershed::runtime::{Config, Streams};
+use watershed::serdes::{Int64, Utf8};
+use watershed::testing::TopologyTestDriver;
 use watershed::{Result, StreamsBuilder, Topology};
 
-use crate::support::pair;
+use crate::support::{EVENT_TIMEOUT, pair};
 
 /// The number of readers. Each may hold one batch beyond the credit.
 const READERS: u64 = 2;
@@ -162,4 +166,25 @@ fn at_most_16_mib_are_read_ahead_of_the_workers() {
 fn tombstones_without_a_byte_are_bounded_as_others_are() {
     // 72 bytes say where a record lies in its batch, were there none of its own.
     bounded(Shape { batches: 20, records: 1 << 16, bytes: 0, credit: (16 << 20) / (72 << 16) });
+}
+
+#[test]
+fn a_commit_of_the_test_driver_has_any_number_of_bytes() {
+    let topology = Topology::new("texts", |builder: &StreamsBuilder<'_>| {
+        let texts = builder.stream("texts", Consumed::with(Int64, Utf8));
+        texts.group_by_key().count().to("counts", Produced::columns(["id", "texts"]));
+    });
+    let (sender, rows) = channel();
+    let run = std::thread::spawn(move || {
+        let mut driver = TopologyTestDriver::new(topology)?;
+        let texts = driver.input("texts", Int64, Utf8);
+        // More than the size at which an epoch of another run ends, which is 16 MiB.
+        let text = "x".repeat(1 << 20);
+        (0..20).for_each(|_| texts.pipe(&mut driver, &7, &text));
+        driver.commit()?;
+        let _ = sender.send(driver.rows("counts"));
+        driver.finish()
+    });
+    assert_eq!(rows.recv_timeout(EVENT_TIMEOUT), Ok(vec![vec![Value::Long(7), Value::Long(20)]]));
+    run.join().unwrap().unwrap();
 }

@@ -97,12 +97,16 @@ impl Buckets {
         let (mut packer, mut packed) = (Packer::new(self.bytes.min(PACKED_BYTES)), Vec::new());
         for (bucket, keys) in (0..BUCKETS).zip(&mut self.keys) {
             packer.add(None, bucket, keys.count, &keys.bytes)?;
-            keys.clear();
             for (cut, parts) in self.columns.iter_mut().enumerate() {
                 let part = &mut parts[usize::from(bucket)];
+                // Only a key of a table can have several values, of which the last counts.
+                if part.count > keys.count {
+                    part.keep_last(keys.count);
+                }
                 packer.add(Some(cut), bucket, part.count, &part.bytes)?;
                 part.clear();
             }
+            keys.clear();
             if packer.size() >= PACKED_BYTES {
                 packed.push(packer.take());
             }

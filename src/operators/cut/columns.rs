@@ -92,6 +92,20 @@ impl ColumnPart {
         (self.count, self.next) = (0, 0);
     }
 
+    /// Keeps only the last value of each key, of which there are `keys`. The memory stays.
+    pub(super) fn keep_last(&mut self, keys: u32) {
+        let mut last: Vec<Option<Option<&[u8]>>> = vec![None; keys as usize];
+        // The column was made here, so it is well-formed.
+        let _ = read_column(&self.bytes, |place, value| last[place as usize] = Some(value));
+        let mut kept = ColumnPart::default();
+        for (place, value) in (0..).zip(last) {
+            value.into_iter().for_each(|value| kept.push(place, value));
+        }
+        self.clear();
+        self.bytes.extend_from_slice(&kept.bytes);
+        (self.count, self.next) = (kept.count, kept.next);
+    }
+
     fn put_place(&mut self, place: u32) {
         let distance = i64::from(place) - i64::from(self.next);
         put_number(&mut self.bytes, (distance << 1 ^ distance >> 63) as u64);
@@ -215,6 +229,23 @@ mod tests {
             assert_eq!(encoded.bytes, appended.bytes, "{length}");
             assert_eq!(encoded.count, appended.count);
         }
+    }
+
+    #[test]
+    fn the_last_value_of_each_key_is_kept() {
+        let mut column = ColumnPart::default();
+        let rows = [(1, Some(&b"a"[..])), (0, Some(b"b")), (1, None), (3, None), (3, Some(b"c"))];
+        rows.iter().for_each(|(place, value)| column.push(*place, *value));
+        column.keep_last(5);
+        let mut expected = ColumnPart::default();
+        for (place, value) in [(0, Some(&b"b"[..])), (1, None), (3, Some(b"c"))] {
+            expected.push(place, value);
+        }
+        assert_eq!((&column.bytes, column.count), (&expected.bytes, 3));
+        // A later value is appended behind them.
+        column.push(4, Some(b"d"));
+        expected.push(4, Some(b"d"));
+        assert_eq!(column.bytes, expected.bytes);
     }
 
     #[test]

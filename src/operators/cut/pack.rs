@@ -45,6 +45,18 @@ pub(crate) struct PackedRows {
     pub(crate) bytes: Vec<u8>,
 }
 
+impl PackedRows {
+    /// Returns the blocks with their packed bytes.
+    pub(crate) fn blocks(&self) -> impl Iterator<Item = (&Block, &[u8])> {
+        let mut rest = &self.bytes[..];
+        self.blocks.iter().map_while(move |block| {
+            let (packed, behind) = rest.split_at_checked(block.packed as usize)?;
+            rest = behind;
+            Some((block, packed))
+        })
+    }
+}
+
 /// Packs the rows of a keyspace.
 #[derive(Default)]
 pub(crate) struct Packer {

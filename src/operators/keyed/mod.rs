@@ -45,7 +45,7 @@ use crate::time::{Epoch, Timestamp};
 pub(crate) use accumulate::{Accumulate, Bagged, Folding};
 pub(crate) use fixed::Fixed;
 pub(crate) use newest::{Newest, Version};
-pub(crate) use pairs::{PairJoiner, Pairs, Place, Reach, Waiting};
+pub(crate) use pairs::{PairJoiner, Pairs, Place, Reach, SideTimes, Waiting};
 pub(crate) use ranked_times::RankedTimes;
 pub(crate) use referred_times::ReferredTimes;
 pub(crate) use row_times::{GroupedTimes, JoinedTimes, RowTimes};

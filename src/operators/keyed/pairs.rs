@@ -1,5 +1,6 @@
 //! Pairs of records of two streams whose timestamps are near to each other.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
@@ -32,12 +33,40 @@ impl Reach {
     }
 
     /// Returns the time that must be passed before a record has no further partner.
-    fn forget(&self, at: Timestamp, time: StreamTime, is_left: bool) -> Option<Timestamp> {
+    fn forget(&self, at: Timestamp) -> Option<Timestamp> {
+        Some(at.plus(self.before).plus(self.after).plus(self.grace?))
+    }
+
+    /// Returns the time that must be passed before a record without a partner is emitted.
+    fn alone_at(&self, at: Timestamp, time: StreamTime, is_left: bool) -> Option<Timestamp> {
         match time {
-            StreamTime::Partitions => Some(at.plus(self.before).plus(self.after).plus(self.grace?)),
+            StreamTime::Partitions => self.forget(at),
             // Kafka does not wait for a record that is behind the end of its window, and not late.
             StreamTime::Arrival => self.close(at, is_left),
         }
+    }
+}
+
+/// The greatest timestamp of each side, by which Kafka forgets the records of that side.
+pub(crate) struct SideTimes {
+    left: Cell<Timestamp>,
+    right: Cell<Timestamp>,
+}
+
+impl Default for SideTimes {
+    fn default() -> Self {
+        SideTimes { left: Timestamp::MIN.into(), right: Timestamp::MIN.into() }
+    }
+}
+
+impl SideTimes {
+    fn of(&self, is_left: bool) -> &Cell<Timestamp> {
+        if is_left { &self.left } else { &self.right }
+    }
+
+    fn observe(&self, at: Timestamp, is_left: bool) {
+        let time = self.of(is_left);
+        time.set(time.get().max(at));
     }
 }
 
@@ -45,7 +74,8 @@ impl Reach {
 ///
 /// A record is late if its partition has passed the end of its window by more than the grace. In a
 /// consistent run a record without a partner is emitted when no record that is not late can be its
-/// partner.
+/// partner. In a run by record it is emitted at the end of its window and grace, as in Kafka, and
+/// may have a partner afterwards.
 pub(crate) struct Pairs<K, L, R, O> {
     pub(crate) joiner: PairJoiner<K, L, R, O>,
     pub(crate) reach: Reach,
@@ -53,6 +83,7 @@ pub(crate) struct Pairs<K, L, R, O> {
     pub(crate) left_alone: bool,
     pub(crate) right_alone: bool,
     pub(crate) time: StreamTime,
+    pub(crate) seen: SideTimes,
 }
 
 /// The position of a record among those of its side.
@@ -63,6 +94,7 @@ pub(crate) type Place = (Timestamp, Order, Ordinal);
 pub(crate) struct Waiting<V> {
     pub(super) value: V,
     pub(super) partition_time: Timestamp,
+    /// It had a partner, or was emitted without one.
     has_partner: bool,
 }
 
@@ -97,29 +129,55 @@ fn between(from: Timestamp, to: Timestamp) -> (std::ops::Bound<Place>, std::ops:
 impl<K: Datum, L: Datum, R: Datum, O: Datum> Pairs<K, L, R, O> {
     /// Emits the records without a partner, and forgets all that have no further one, at `now`.
     fn expire_until(&self, key: &K, state: &mut Buffer<L, R, O>, now: Timestamp) {
-        let is_over = |place: &Place, is_left: bool| {
-            self.reach.forget(place.0, self.time, is_left).is_some_and(|at| at < now)
-        };
-        while let Some(first) = state.lefts.first_entry()
-            && is_over(first.key(), true)
-        {
-            let (place, it) = first.remove_entry();
-            if !it.has_partner && self.left_alone {
-                let result = (self.joiner)(key, Some(&it.value), None);
-                state.results.extend(self.alone(&place, it.partition_time, true, result));
+        let Buffer { lefts, rights, changed, results } = state;
+        let alone = |left: &L| (self.joiner)(key, Some(left), None);
+        self.expire_side(lefts, true, now, alone, (changed, results));
+        let alone = |right: &R| (self.joiner)(key, None, Some(right));
+        self.expire_side(rights, false, now, alone, (changed, results));
+    }
+
+    fn expire_side<V>(
+        &self,
+        waiting: &mut BTreeMap<Place, Waiting<V>>,
+        is_left: bool,
+        now: Timestamp,
+        alone: impl Fn(&V) -> Option<O>,
+        (changed, results): (&mut Vec<(bool, Place)>, &mut Vec<Timed<O>>),
+    ) {
+        let emits = self.emits_alone(is_left);
+        let is_due = |at| self.reach.alone_at(at, self.time, is_left).is_some_and(|at| at < now);
+        // In a consistent run they are forgotten at the same time.
+        for (place, it) in waiting.iter_mut().take_while(|(place, _)| emits && is_due(place.0)) {
+            if !std::mem::replace(&mut it.has_partner, true) {
+                results.extend(self.alone(place, it.partition_time, is_left, alone(&it.value)));
+                if self.time == StreamTime::Arrival {
+                    changed.push((is_left, place.clone()));
+                }
             }
-            state.changed.push((true, place));
         }
-        while let Some(first) = state.rights.first_entry()
-            && is_over(first.key(), false)
+        while let Some(first) = waiting.first_entry()
+            && self.is_forgotten(first.key().0, is_left, now)
+            && (first.get().has_partner || !emits)
         {
-            let (place, it) = first.remove_entry();
-            if !it.has_partner && self.right_alone {
-                let result = (self.joiner)(key, None, Some(&it.value));
-                state.results.extend(self.alone(&place, it.partition_time, false, result));
-            }
-            state.changed.push((false, place));
+            changed.push((is_left, first.remove_entry().0));
         }
+    }
+
+    /// Returns true if a record has no further partner at `now`.
+    fn is_forgotten(&self, at: Timestamp, is_left: bool, now: Timestamp) -> bool {
+        self.reach.forget(at).is_some_and(|end| match self.time {
+            StreamTime::Partitions => end < now,
+            // Kafka's store of a side forgets by the time of that side. The last record stays, also
+            // if the window is a moment.
+            StreamTime::Arrival => {
+                let latest = self.seen.of(is_left).get();
+                end <= latest && at < latest
+            }
+        })
+    }
+
+    fn emits_alone(&self, is_left: bool) -> bool {
+        if is_left { self.left_alone } else { self.right_alone }
     }
 
     /// Returns the result of a record without a partner.
@@ -131,7 +189,7 @@ impl<K: Datum, L: Datum, R: Datum, O: Datum> Pairs<K, L, R, O> {
         value: Option<O>,
     ) -> Option<Timed<O>> {
         let (timestamp, order, ordinal) = place.clone();
-        let emitted = self.reach.forget(timestamp, self.time, is_left);
+        let emitted = self.reach.alone_at(timestamp, self.time, is_left);
         let partition_time = emitted.unwrap_or(partition_time).max(partition_time);
         let value = value?;
         Some(Timed { order, ordinal: ordinal.then(0), timestamp, partition_time, value })
@@ -169,6 +227,7 @@ impl<K: Datum, L: Datum, R: Datum, O: Datum> Logic<K, Side<L, R>> for Pairs<K, L
 
     fn restore(&self, state: &mut Self::State, part: Self::Part, row: Self::Row, call: &mut Call) {
         let (is_left, place) = part;
+        self.seen.observe(place.0, is_left);
         self.wake(&place, is_left, call);
         let Waiting { value, partition_time, has_partner } = row;
         match value {
@@ -186,7 +245,7 @@ impl<K: Datum, L: Datum, R: Datum, O: Datum> Logic<K, Side<L, R>> for Pairs<K, L
         let is_left = matches!(value, Side::Left(_));
         if is_null(key) {
             // As in Kafka, a null key never has a partner.
-            let is_alone = if is_left { self.left_alone } else { self.right_alone };
+            let is_alone = self.emits_alone(is_left);
             let value = match value {
                 Side::Left(left) if is_alone => (self.joiner)(key, Some(&left), None),
                 Side::Right(right) if is_alone => (self.joiner)(key, None, Some(&right)),
@@ -209,12 +268,15 @@ impl<K: Datum, L: Datum, R: Datum, O: Datum> Logic<K, Side<L, R>> for Pairs<K, L
         let place = (at, order, ordinal);
         let here = (&place, partition_time);
         let Reach { before, after, .. } = self.reach;
+        let is_kept = |other: &Place| match self.time {
+            StreamTime::Partitions => true,
+            StreamTime::Arrival => !self.is_forgotten(other.0, !is_left, at),
+        };
         let mut has_partner = false;
         match &value {
             Side::Left(left) => {
-                for (other, right) in
-                    state.rights.range_mut(between(at.minus(before), at.plus(after)))
-                {
+                let rights = state.rights.range_mut(between(at.minus(before), at.plus(after)));
+                for (other, right) in rights.filter(|(other, _)| is_kept(other)) {
                     has_partner = true;
                     if !std::mem::replace(&mut right.has_partner, true) && self.right_alone {
                         state.changed.push((false, other.clone()));
@@ -224,9 +286,8 @@ impl<K: Datum, L: Datum, R: Datum, O: Datum> Logic<K, Side<L, R>> for Pairs<K, L
                 }
             }
             Side::Right(right) => {
-                for (other, left) in
-                    state.lefts.range_mut(between(at.minus(after), at.plus(before)))
-                {
+                let lefts = state.lefts.range_mut(between(at.minus(after), at.plus(before)));
+                for (other, left) in lefts.filter(|(other, _)| is_kept(other)) {
                     has_partner = true;
                     if !std::mem::replace(&mut left.has_partner, true) && self.left_alone {
                         state.changed.push((true, other.clone()));
@@ -236,7 +297,7 @@ impl<K: Datum, L: Datum, R: Datum, O: Datum> Logic<K, Side<L, R>> for Pairs<K, L
                 }
             }
         }
-        let is_alone = if is_left { self.left_alone } else { self.right_alone };
+        let is_alone = self.emits_alone(is_left);
         let ends = if is_left { at.plus(after) } else { at.plus(before) };
         if self.time == StreamTime::Arrival && ends < partition_time && !has_partner && is_alone {
             // Kafka does not keep a record whose window has ended.
@@ -247,6 +308,7 @@ impl<K: Datum, L: Datum, R: Datum, O: Datum> Logic<K, Side<L, R>> for Pairs<K, L
             state.results.extend(self.alone(&place, partition_time, is_left, result));
             has_partner = true;
         }
+        self.seen.observe(at, is_left);
         self.wake(&place, is_left, call);
         state.changed.push((is_left, place.clone()));
         match value {
@@ -259,8 +321,15 @@ impl<K: Datum, L: Datum, R: Datum, O: Datum> Logic<K, Side<L, R>> for Pairs<K, L
         }
     }
 
-    fn expire(&self, key: &K, state: &mut Self::State, watermark: Timestamp, _: &mut Call) {
+    fn expire(&self, key: &K, state: &mut Self::State, watermark: Timestamp, call: &mut Call) {
         self.expire_until(key, state, watermark);
+        let left = state.lefts.first_key_value().map(|(place, _)| place.0);
+        let right = state.rights.first_key_value().map(|(place, _)| place.0);
+        let forgotten = left.into_iter().chain(right).filter_map(|at| self.reach.forget(at));
+        if forgotten.min().is_some_and(|end| end < watermark) {
+            // The time of its side is behind that of both.
+            call.wake_at(watermark.plus(1));
+        }
     }
 
     fn close(
@@ -299,9 +368,11 @@ impl<V> Waiting<V> {
 }
 
 impl<K, L, R, O> Pairs<K, L, R, O> {
-    /// Requests the call at which a record is forgotten.
+    /// Requests the calls at which a record is emitted and forgotten.
     fn wake(&self, place: &Place, is_left: bool, call: &mut Call) {
-        let forget = self.reach.forget(place.0, self.time, is_left);
-        forget.into_iter().for_each(|at| call.wake_at(at.plus(1)));
+        let forget = self.reach.forget(place.0);
+        let alone = self.reach.alone_at(place.0, self.time, is_left);
+        let wakes = forget.into_iter().chain(alone.filter(|_| alone != forget));
+        wakes.for_each(|at| call.wake_at(at.plus(1)));
     }
 }

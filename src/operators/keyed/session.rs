@@ -101,9 +101,11 @@ impl<K: Datum, X: Datum, A: Accumulate<X>> Logic<K, X> for Session<A> {
     ) {
         // Sessions that are merged go before the one that they are merged into is emitted: it may
         // have the bounds of one of them.
+        // Kafka does not take back a row that it has emitted at the close of a session.
+        let is_final = self.time == StreamTime::Arrival && self.ends.on_close;
         for gone in state.merged.drain(..) {
             gone.unsave(&self.aggregate, save);
-            if gone.is_shown() {
+            if gone.is_shown() && !is_final {
                 gone.retract(&self.aggregate, key, emit);
             }
         }

@@ -168,6 +168,10 @@ impl<K: Datum, V: Datum> Logic<u64, (K, Option<V>)> for Suppress<K> {
         let bytes = bytes(&key, &value);
         state.touched.insert(key.clone());
         state.put(key, Waits { since, timestamp, partition_time, bytes, value });
+        if self.time == StreamTime::Arrival {
+            // As in Kafka: a later change of this record must not replace one that is due.
+            self.emit_due(state, call.now());
+        }
         let Some(limit) = self.limit else { return };
         let is_full = |state: &Self::State| {
             state.rows.len() > limit.max_records || state.bytes > limit.max_bytes as u64

@@ -118,6 +118,29 @@ fn a_snapshot_has_no_rows_of_later_epochs() {
     assert_eq!(saved(&mut saver, 9), all);
 }
 
+#[test]
+fn layers_that_have_the_same_keys_again_and_again_are_merged() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::at(folder.path());
+    let data: Vec<String> = (0..1_000).map(|n| n.to_string()).collect();
+    for (turns, layers) in [(1, 1), (2, 2), (3, 1)] {
+        let (cuts, others) = (vec![id()], Vec::new());
+        let generation = turns;
+        let fence = fence(&store, generation);
+        let mut saver = Saver::new(fence, cuts, Vec::new(), 1, others, Arc::default());
+        let worker = WorkerRows::new(0);
+        for epoch in 1..=turns {
+            worker.cut.add(epoch, data.iter().map(|datum| (datum, 1)));
+            let rows = worker.cuts.take(epoch).unwrap();
+            // Memory is short, so each turn is a layer.
+            saver.rows.hold_more();
+            saver.take(Taken { worker: 0, through: epoch, is_barrier: true, rows }).unwrap();
+        }
+        assert_eq!(saved(&mut saver, turns).len(), data.len());
+        assert_eq!(saver.layers.len(), layers, "{turns} turns");
+    }
+}
+
 /// The barriers up to which another process must write its rows.
 #[derive(Clone, Default)]
 struct Requests(Arc<Mutex<Vec<Epoch>>>);
