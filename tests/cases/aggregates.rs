@@ -12,6 +12,7 @@ use super::windows::windowing;
 impl<'s> Step<'_, 's> {
     /// Builds an aggregate of records whose keys are groups.
     pub(super) fn of_records(&self, records: &KStream<'s, Dyn, Dyn>) -> Result<Built<'s>, String> {
+        let records = &self.without_null_values(records);
         let group = records.group_by_key();
         Ok(Built::Table(match self.op() {
             "count" => group.count().map_values(|n| Dyn::Int(*n)),
@@ -26,9 +27,7 @@ impl<'s> Step<'_, 's> {
             "windowed_by" => {
                 let windows = group.windowed_by(windowing(&self.node["window"])?);
                 if self.case.has_late_records() {
-                    let late = windows.late().map(|key, value| (key.to_dyn(), value));
-                    let columns = Produced::columns(["key", "value", "at"]);
-                    late.with_timestamps().to(LATE, columns);
+                    write_late(&windows.late());
                 }
                 return Ok(Built::Windows(windows));
             }
@@ -43,7 +42,11 @@ impl<'s> Step<'_, 's> {
     pub(super) fn of_cogrouped(&self, group: &Cogrouped<'s>) -> Result<Built<'s>, String> {
         match self.op() {
             "windowed_by" => {
-                Ok(Built::CogroupedWindows(group.windowed_by(windowing(&self.node["window"])?)))
+                let windows = windowing(&self.node["window"])?;
+                if self.case.has_late_records() {
+                    write_late(&group.late(windows.clone()));
+                }
+                Ok(Built::CogroupedWindows(group.windowed_by(windows)))
             }
             "aggregate" => {
                 let init = self.function("initializer").initializer()?;
@@ -113,7 +116,11 @@ impl<'s> Step<'_, 's> {
             "count" => windows.count().map_values(|n| Dyn::Int(*n)),
             "reduce" => {
                 let reduce = self.function("reducer").aggregator()?;
-                windows.reduce(move |all, v| reduce(v, &all))
+                // As in Kafka, there is no aggregate while all values were null.
+                windows.reduce(move |all, v| match all {
+                    Dyn::Null => v.clone(),
+                    all => reduce(v, &all),
+                })
             }
             "aggregate" if self.node["merger"].is_null() => {
                 let (init, add) = self.fold()?;
@@ -135,4 +142,10 @@ impl<'s> Step<'_, 's> {
         let init = self.function("initializer").initializer()?;
         Ok((init, self.function("aggregator").aggregator()?))
     }
+}
+
+/// Writes the records that are late for a window.
+fn write_late(late: &KStream<'_, Windowed<Dyn>, Dyn>) {
+    let late = late.map(|key, value| (key.to_dyn(), value));
+    late.with_timestamps().to(LATE, Produced::columns(["key", "value", "at"]));
 }

@@ -152,7 +152,6 @@ impl Case {
 
     /// Returns true if a topic has records that are made of the changes of a table.
     pub(super) fn is_changes(&self, topic: &str) -> bool {
-        let node = |id: &Json| self.topology.nodes.iter().find(|node| node["id"] == *id);
         let sinks = self.topology.nodes.iter();
         let mut next: Vec<&Json> =
             sinks.filter(|it| it["op"] == "to" && it["topic"] == topic).collect();
@@ -160,7 +159,8 @@ impl Case {
             if step["op"] == "to_stream" {
                 return true;
             }
-            next.extend(step["in"].as_array().into_iter().flatten().filter_map(node));
+            let before = step["in"].as_array().into_iter().flatten();
+            next.extend(before.filter_map(|id| self.step(id)));
         }
         false
     }
@@ -178,10 +178,51 @@ impl Case {
 
     /// Returns true if a group of a table is counted: Kafka keeps a row of 0, and Watershed none.
     pub(super) fn counts_rows(&self) -> bool {
-        let node = |id: &Json| self.topology.nodes.iter().find(|node| node["id"] == *id);
-        let is_table = |node: &&Json| node["op"] == "table";
         let counts = self.topology.nodes.iter().filter(|node| node["op"] == "count");
-        let groups = counts.filter_map(|count| node(&count["in"][0]));
-        groups.filter_map(|group| node(&group["in"][0])).any(|before| is_table(&before))
+        let groups = counts.filter_map(|count| self.step(&count["in"][0]));
+        groups.map(|group| &group["in"][0]).any(|before| self.makes_table(before))
+    }
+
+    fn step(&self, id: &Json) -> Option<&Json> {
+        self.topology.nodes.iter().find(|node| node["id"] == *id)
+    }
+
+    /// Returns the steps that take the result of a step.
+    pub(super) fn readers(&self, id: &Json) -> impl Iterator<Item = &Json> {
+        let takes =
+            move |node: &&Json| node["in"].as_array().is_some_and(|inputs| inputs.contains(id));
+        self.topology.nodes.iter().filter(takes)
+    }
+
+    /// Returns true if the result of a step is a table.
+    pub(super) fn makes_table(&self, id: &Json) -> bool {
+        let Some(step) = self.step(id) else { return false };
+        match step["op"].as_str().unwrap_or_default() {
+            "table" | "changelog" | "to_table" | "count" | "reduce" | "aggregate" => true,
+            "filter" | "filter_not" | "map_values" | "suppress" | "join" | "left_join"
+            | "outer_join" => self.makes_table(&step["in"][0]),
+            _ => false,
+        }
+    }
+
+    /// Returns true if a left or an outer join of a stream comes after a step. Kafka takes null
+    /// keys out of a stream that is repartitioned, unless such a join comes later.
+    pub(super) fn is_joined_outer(&self, id: &Json) -> bool {
+        self.readers(id).any(|reader| {
+            let is_outer = reader["op"] == "left_join" || reader["op"] == "outer_join";
+            let branches = reader["branches"].as_array().into_iter().flatten();
+            (is_outer && !self.makes_table(id))
+                || branches.chain([reader]).any(|next| self.is_joined_outer(&next["id"]))
+        })
+    }
+
+    /// Returns true if Kafka does not drop the null values that a step groups: before windows that
+    /// do not slide.
+    pub(super) fn keeps_null_values(&self, step: &Json) -> bool {
+        match step["op"].as_str().unwrap_or_default() {
+            "windowed_by" => step["window"]["kind"] != "sliding",
+            "cogroup" => self.readers(&step["id"]).all(|reader| self.keeps_null_values(reader)),
+            _ => false,
+        }
     }
 }

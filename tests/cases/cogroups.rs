@@ -17,7 +17,13 @@ type Three = Side<Two, Dyn>;
 type Added<'s> = (KStream<'s, Dyn, Dyn>, Merger);
 
 #[derive(Clone)]
-pub(super) enum Cogrouped<'s> {
+pub(super) struct Cogrouped<'s> {
+    streams: Vec<KStream<'s, Dyn, Dyn>>,
+    values: Values<'s>,
+}
+
+#[derive(Clone)]
+enum Values<'s> {
     One(KCogrouped<'s, Dyn, Dyn, Dyn>),
     Two(KCogrouped<'s, Dyn, Two, Dyn>),
     More(KCogrouped<'s, Dyn, Two, Dyn>, Vec<Added<'s>>),
@@ -51,41 +57,50 @@ fn three<'s>(
 
 impl<'s> Cogrouped<'s> {
     pub(super) fn of(stream: &KStream<'s, Dyn, Dyn>, add: Merger) -> Self {
-        Cogrouped::One(stream.group_by_key().cogroup(added(add)))
+        let values = Values::One(stream.group_by_key().cogroup(added(add)));
+        Cogrouped { streams: vec![stream.clone()], values }
     }
 
     /// Adds a stream.
     pub(super) fn and(&self, stream: &KStream<'s, Dyn, Dyn>, add: Merger) -> Self {
-        match self {
-            Cogrouped::One(before) => {
-                Cogrouped::Two(before.cogroup(&stream.group_by_key(), added(add)))
-            }
-            Cogrouped::Two(before) => Cogrouped::More(before.clone(), vec![(stream.clone(), add)]),
-            Cogrouped::More(before, rest) => {
+        let mut streams = self.streams.clone();
+        streams.push(stream.clone());
+        let values = match &self.values {
+            Values::One(before) => Values::Two(before.cogroup(&stream.group_by_key(), added(add))),
+            Values::Two(before) => Values::More(before.clone(), vec![(stream.clone(), add)]),
+            Values::More(before, rest) => {
                 let mut rest = rest.clone();
                 rest.push((stream.clone(), add));
-                Cogrouped::More(before.clone(), rest)
+                Values::More(before.clone(), rest)
             }
-        }
+        };
+        Cogrouped { streams, values }
     }
 
     pub(super) fn aggregate(&self, init: Dyn) -> KTable<'s, Dyn, Dyn> {
         let init = move || init.clone();
-        match self {
-            Cogrouped::One(all) => all.aggregate(init),
-            Cogrouped::Two(all) => all.aggregate(init),
-            Cogrouped::More(before, rest) => three(before, rest).aggregate(init),
+        match &self.values {
+            Values::One(all) => all.aggregate(init),
+            Values::Two(all) => all.aggregate(init),
+            Values::More(before, rest) => three(before, rest).aggregate(init),
         }
     }
 
     pub(super) fn windowed_by(&self, windows: Windowing) -> CogroupedWindows<'s> {
-        match self {
-            Cogrouped::One(all) => CogroupedWindows::One(all.windowed_by(windows)),
-            Cogrouped::Two(all) => CogroupedWindows::Two(all.windowed_by(windows)),
-            Cogrouped::More(before, rest) => {
+        match &self.values {
+            Values::One(all) => CogroupedWindows::One(all.windowed_by(windows)),
+            Values::Two(all) => CogroupedWindows::Two(all.windowed_by(windows)),
+            Values::More(before, rest) => {
                 CogroupedWindows::Three(three(before, rest).windowed_by(windows))
             }
         }
+    }
+
+    /// Returns the records of all streams that are late for a window.
+    pub(super) fn late(&self, windows: Windowing) -> KStream<'s, Windowed<Dyn>, Dyn> {
+        let streams = self.streams.iter().cloned();
+        let all = streams.reduce(|all, next| all.merge(&next)).unwrap();
+        all.group_by_key().windowed_by(windows).late()
     }
 }
 

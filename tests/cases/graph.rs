@@ -132,7 +132,8 @@ impl<'s> Step<'_, 's> {
                 Built::Stream(one.merge(other))
             }
             ("cogroup", [Built::Cogrouped(before), Built::Records(group)]) => {
-                Built::Cogrouped(before.and(group, self.function("aggregator").aggregator()?))
+                let add = self.function("aggregator").aggregator()?;
+                Built::Cogrouped(before.and(&self.without_null_values(group), add))
             }
             (_, [left, right]) => self.join(left, right)?,
             (op, _) => return self.unbuilt(op),
@@ -155,15 +156,8 @@ impl<'s> Step<'_, 's> {
 
     /// Returns true if all readers of the table are joins with streams.
     fn is_looked_up(&self) -> bool {
-        let nodes = &self.case.topology.nodes;
-        let op = |id: &Json| nodes.iter().find(|it| it["id"] == *id).map(|it| it["op"].clone());
-        let is_input = |node: &&Json| {
-            node["in"].as_array().is_some_and(|inputs| inputs.contains(&self.node["id"]))
-        };
-        nodes.iter().filter(is_input).all(|reader| {
-            let left = op(&reader["in"][0]);
-            left.is_some_and(|op| op != "table" && reader["in"][0] != self.node["id"])
-        })
+        let mut readers = self.case.readers(&self.node["id"]);
+        readers.all(|reader| !self.case.makes_table(&reader["in"][0]))
     }
 
     /// Reads the changes of a table: objects of the new and the old value.

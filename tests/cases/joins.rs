@@ -154,7 +154,8 @@ impl<'s> Step<'_, 's> {
         Ok(joined.merge(&alone.map_values_with_key(move |k, l| joiner(k, &l, &Dyn::Null))))
     }
 
-    /// Joins records with the rows of a global table that stand. Kafka drops null values.
+    /// Joins records with the rows of a global table that stand. Kafka drops null values, and
+    /// records without a foreign key, unless the join is a left one and their own key is null.
     fn look_up_in_global(
         &self,
         left: &KStream<'s, Dyn, Dyn>,
@@ -162,8 +163,12 @@ impl<'s> Step<'_, 's> {
     ) -> Result<KStream<'s, Dyn, Dyn>, String> {
         let joiner = of_left_pair(self.function("joiner").joiner()?);
         let key = self.function("key_extractor").mapper()?;
+        let (foreign, is_left) = (key.clone(), self.op() != "join");
         let key = move |k: &Dyn, v: &Dyn| present(key(k, &v.at(1)));
-        let left = self.dropping(left, |_, value| !value.is_null());
+        let left = self.dropping(left, move |key, value| {
+            let is_alone = is_left && key.is_null();
+            !value.is_null() && (is_alone || !foreign(key, value).is_null())
+        });
         let left = left.map_values_with_key(|key, value| pair(key, &value));
         Ok(match self.op() {
             "join" => left.lookup_join_global(right, key, joiner),

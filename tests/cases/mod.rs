@@ -192,19 +192,20 @@ fn a_joiner_and_a_mapper_of_a_table_get_the_key() {
 #[test]
 fn a_case_may_split_repartition_and_drop_nulls() {
     let nodes = r#"
-        {"id": "a", "op": "stream", "topic": "in"}, {"id": "p", "op": "repartition", "in": ["a"]},
-        {"id": "s", "op": "split", "in": ["p"], "branches": [
+        {"id": "a", "op": "stream", "topic": "in"},
+        {"id": "s", "op": "split", "in": ["a"], "branches": [
             {"id": "two", "predicate": {"fn": "value_divisible_by", "n": 2}},
             {"id": "three", "predicate": {"fn": "value_divisible_by", "n": 3}}, {"id": "rest"}]},
-        {"id": "three_text", "op": "map_values", "in": ["three"], "mapper": {"fn": "to_string"}},
+        {"id": "p", "op": "repartition", "in": ["three"]},
+        {"id": "three_text", "op": "map_values", "in": ["p"], "mapper": {"fn": "to_string"}},
         {"id": "o1", "op": "to", "in": ["three_text"], "topic": "out"},
         {"id": "g", "op": "group_by_key", "in": ["rest"]}, {"id": "n", "op": "count", "in": ["g"]},
         {"id": "c", "op": "to_stream", "in": ["n"]}, {"id": "o2", "op": "to", "in": ["c"], "topic": "out"}"#;
-    let inputs =
-        [("1", "6"), ("1", "9"), ("1", "5"), ("null", "5"), ("1", "7")].map(|(key, value)| {
-            format!(r#"{{"topic": "in", "key": {key}, "value": {value}, "ts": 0}}"#)
-        });
-    let outputs = r#"[], [{"topic": "out", "key": 1, "value": "9"}],
+    let records = [("1", "6"), ("1", "9"), ("null", "9"), ("1", "5"), ("null", "5"), ("1", "7")];
+    let inputs = records.map(|(key, value)| {
+        format!(r#"{{"topic": "in", "key": {key}, "value": {value}, "ts": 0}}"#)
+    });
+    let outputs = r#"[], [{"topic": "out", "key": 1, "value": "9"}], [],
         [{"topic": "out", "key": 1, "value": 1}], [], [{"topic": "out", "key": 1, "value": 2}]"#;
     assert_eq!(agrees(nodes, &inputs.join(","), outputs, "1"), Ok(()));
     let error = agrees(nodes, &inputs.join(","), outputs, "2").unwrap_err();
@@ -243,4 +244,27 @@ fn a_case_may_cogroup_four_streams() {
     let texts = ["+in", "+in-b", "+in-b*c", "+in-b*c/d"];
     let outputs = texts.map(|text| format!(r#"[{{"topic": "out", "key": 1, "value": "{text}"}}]"#));
     assert_eq!(agrees(&nodes, &inputs.join(","), &outputs.join(","), "null"), Ok(()));
+}
+
+#[test]
+fn windows_of_cogroups_keep_null_values_and_have_late_records() {
+    let nodes = r#"
+        {"id": "a", "op": "stream", "topic": "in"}, {"id": "b", "op": "stream", "topic": "b"},
+        {"id": "ag", "op": "group_by_key", "in": ["a"]}, {"id": "bg", "op": "group_by_key", "in": ["b"]},
+        {"id": "1", "op": "cogroup", "in": ["ag"], "aggregator": {"fn": "increment"}},
+        {"id": "2", "op": "cogroup", "in": ["1", "bg"], "aggregator": {"fn": "increment"}},
+        {"id": "w", "op": "windowed_by", "in": ["2"],
+         "window": {"kind": "time", "size_ms": 10, "advance_ms": 10, "grace_ms": 0}},
+        {"id": "t", "op": "aggregate", "in": ["w"], "initializer": {"fn": "const", "value": 0}},
+        {"id": "s", "op": "to_stream", "in": ["t"]}, {"id": "o", "op": "to", "in": ["s"], "topic": "out"}"#;
+    let inputs = r#"{"topic": "in", "key": 1, "value": null, "ts": 0},
+        {"topic": "b", "key": 1, "value": 7, "ts": 10}, {"topic": "b", "key": 1, "value": 7, "ts": 1}"#;
+    let outputs = r#"[{"topic": "out", "key": 1, "window": [0, 10], "value": 1}],
+        [{"topic": "out", "key": 1, "window": [10, 20], "value": 1}], []"#;
+    let drops = |start: i64| {
+        format!(r#"1, "drop_reasons": [{{"reason": "late", "ts": 1, "window": [{start}, 10]}}]"#)
+    };
+    assert_eq!(agrees(nodes, inputs, outputs, &drops(0)), Ok(()));
+    let error = agrees(nodes, inputs, outputs, &drops(5)).unwrap_err();
+    assert_eq!(error, "expected that a late record misses (1, [5, 10]), got [(1, [0, 10])]");
 }

@@ -50,8 +50,9 @@ impl<'s> Step<'_, 's> {
                 let map = self.function("mapper").mapper()?;
                 return Ok(self.grouped(stream, move |k, v| map(k, v)));
             }
-            // Between steps there are no partitions.
-            "repartition" => stream.clone(),
+            // Between steps there are no partitions. Kafka does not count these null keys.
+            "repartition" if self.case.is_joined_outer(&self.node["id"]) => stream.clone(),
+            "repartition" => stream.filter(|key, _| !key.is_null()),
             op => return self.unbuilt(op),
         }))
     }
@@ -92,14 +93,25 @@ impl<'s> Step<'_, 's> {
         })
     }
 
-    /// Groups records. Kafka drops those with a null key or value.
+    /// Leaves out the null values that Kafka drops where records are grouped.
+    pub(super) fn without_null_values(
+        &self,
+        records: &KStream<'s, Dyn, Dyn>,
+    ) -> KStream<'s, Dyn, Dyn> {
+        match self.case.keeps_null_values(self.node) {
+            true => records.clone(),
+            false => self.dropping(records, |_, value| !value.is_null()),
+        }
+    }
+
+    /// Groups records. Kafka drops those with a null key.
     fn grouped(
         &self,
         stream: &KStream<'s, Dyn, Dyn>,
         key: impl Fn(&Dyn, &Dyn) -> Dyn + 'static,
     ) -> Built<'s> {
         let groups = stream.select_key(key);
-        Built::Records(self.dropping(&groups, |group, value| !group.is_null() && !value.is_null()))
+        Built::Records(self.dropping(&groups, |group, _| !group.is_null()))
     }
 }
 

@@ -262,9 +262,16 @@ impl Named<'_> {
                 };
                 Dyn::List((0..key).map(one).collect())
             }),
-            "decode_long_or_drop_then_double" => Rc::new(|_, v| match v {
-                Dyn::Int(number) => Dyn::List(vec![Dyn::Int(number * 2)]),
-                _ => Dyn::List(Vec::new()),
+            "decode_long_or_drop_then_double" => Rc::new(|_, v| {
+                let number = match v {
+                    Dyn::Int(number) => Some(*number),
+                    // Any 8 bytes are a number.
+                    Dyn::Text(text) => {
+                        <[u8; 8]>::try_from(text.as_bytes()).ok().map(i64::from_be_bytes)
+                    }
+                    _ => None,
+                };
+                Dyn::List(number.iter().map(|it| Dyn::Int(it.wrapping_mul(2))).collect())
             }),
             _ => return self.unknown("flat mapper"),
         })
