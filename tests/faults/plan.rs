@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::cluster::{self, Cluster, cluster};
-use super::points::{At, Cycle, at};
+use super::points::{At, Cycle, Seat, Spot, at};
 use super::worlds::{Change, Kind, OCCASIONS, Occasion};
 use crate::support::Dice;
 use crate::support::proxy::Weather;
@@ -248,10 +248,13 @@ fn life(dice: &mut Dice, cycle: &mut Cycle, number: usize, runs: Runs) -> Life {
             .iter()
             .any(|part| at.point.starts_with(part))
     });
+    // Another process creates files for snapshots only.
+    let in_store = |spot: Spot| spot.seat == Seat::Other && spot.point.starts_with("store");
+    let is_snapshot = matches!(fault, Fault::Cluster(it) if it.strike.spot().is_some_and(in_store));
     Life {
         workers: workers[dice.below(3) as usize],
         other_workers: workers[dice.below(3) as usize],
-        small: dice.below(2) == 0 || maintained,
+        small: dice.below(2) == 0 || maintained || is_snapshot,
         commit_every: millis(dice, 100) + Duration::from_millis(1),
         pause: millis(dice, 40) + Duration::from_millis(2),
         quick_portions: 20,

@@ -66,7 +66,7 @@ const OTHER_POINTS: [&str; 6] = [
 ];
 
 /// Points of a run in one process that other processes than process 0 pass too.
-const WORKER_POINTS: [&str; 2] = ["recover.load", "snapshot.layer"];
+const WORKER_POINTS: [&str; 4] = ["store.staged", "store.named", "recover.load", "snapshot.layer"];
 
 /// The place of a process among several.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -12,7 +12,7 @@ use crate::support::disk;
 
 /// Limits by which small tables are compacted, checkpointed and cleaned often.
 pub(crate) const SMALL_LIMITS: &str =
-    "rewrite_below=0,small_files=4,checkpoint_every=4,snapshot_bytes=1,layers=2,bulk_bytes=20000";
+    "rewrite_below=0,small_files=4,checkpoint_every=4,snapshot_bytes=1,layers=2";
 
 /// A process, killed on drop.
 pub(crate) struct Process {
