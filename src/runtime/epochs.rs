@@ -199,7 +199,7 @@ impl Epochs {
 
     /// Returns the size of the next commit so far.
     pub(super) fn bulk(&self) -> Bulk {
-        if self.uncommitted_bytes >= bulk_bytes() {
+        if self.uncommitted_bytes >= BULK_BYTES {
             Bulk::Whole
         } else if self.is_far_behind() {
             Bulk::Partial
@@ -366,7 +366,7 @@ impl Epochs {
 
     /// Returns true while so much is unread that nobody waits for fresh answers.
     pub(super) fn is_far_behind(&self) -> bool {
-        self.remaining.load(Ordering::Relaxed) > bulk_bytes()
+        self.remaining.load(Ordering::Relaxed) > BULK_BYTES
     }
 
     fn factor(&self) -> u32 {
@@ -378,11 +378,6 @@ impl Epochs {
     }
 
     fn max_bytes(&self) -> usize {
-        // A commit begins at the end of an epoch.
-        (EPOCH_MAX_BYTES * self.factor() as usize).min(bulk_bytes() as usize)
+        EPOCH_MAX_BYTES * self.factor() as usize
     }
-}
-
-fn bulk_bytes() -> u64 {
-    faults::limit("bulk_bytes", BULK_BYTES)
 }

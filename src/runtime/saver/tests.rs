@@ -125,8 +125,7 @@ fn layers_that_have_the_same_keys_again_and_again_are_merged() {
     let data: Vec<String> = (0..1_000).map(|n| n.to_string()).collect();
     for (turns, layers) in [(1, 1), (2, 2), (3, 1)] {
         let (cuts, others) = (vec![id()], Vec::new());
-        let generation = turns;
-        let fence = fence(&store, generation);
+        let fence = fence(&store, turns);
         let mut saver = Saver::new(fence, cuts, Vec::new(), 1, others, Arc::default());
         let worker = WorkerRows::new(0);
         for epoch in 1..=turns {
