@@ -287,10 +287,14 @@ pub(super) fn start(process: usize, mesh: Mesh, shared: Shared) -> Result<Worker
                 in_use.set(handover.as_ref().map_or(completed, Handover::first));
                 // All workers see the same frontier, so one report of a process is enough.
                 if worker.index() == first {
-                    let is_wrong = completed % 2 == 0 && faults::bug("backward_frontier");
-                    let reported = if is_wrong { completed.saturating_sub(2) } else { completed };
+                    // A planted bug: two reports, the second of which is one epoch behind the first.
+                    if completed >= 2 && faults::bug("backward_frontier") {
+                        for epoch in [completed - 1, completed - 2] {
+                            let _ = shared.coordinator.send(Message::Completed { process, epoch });
+                        }
+                    }
                     // The run may be over already.
-                    let completed = Message::Completed { process, epoch: reported };
+                    let completed = Message::Completed { process, epoch: completed };
                     let _ = shared.coordinator.send(completed);
                 }
             }
