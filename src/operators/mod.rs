@@ -69,9 +69,9 @@ pub(crate) use join::{Joiner, join};
 pub(crate) use keep::{keep, keep_diffs};
 pub(crate) use keyed::{
     Accumulate, Bagged, Ends, Fixed, Folding, GroupedTimes, JoinedTimes, Limit, Newest, PairJoiner,
-    Pairs, PartOf, Place, RankedTimes, Reach, ReferredTimes, RowTimes, SavedSliding, SavedWindow,
-    Session, Setting, SideTimes, Since, Sliding, StreamClock, StreamTime, Suppress, Temporal,
-    Timed, Version, Waiting, Waits, WhenFull, WindowRow, keyed, sliding_start,
+    Pairs, PartOf, Place, RankedTimes, Reach, Reference, ReferredTimes, RowTimes, SavedSliding,
+    SavedWindow, Session, Setting, SideTimes, Since, Sliding, StreamClock, StreamTime, Suppress,
+    Temporal, Timed, Version, Waiting, Waits, WhenFull, WindowRow, keyed, sliding_start,
 };
 pub(crate) use keys::Keys;
 pub(crate) use latest::{Arrived, latest, saved_digests};

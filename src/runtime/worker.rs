@@ -287,7 +287,7 @@ pub(super) fn start(process: usize, mesh: Mesh, shared: Shared) -> Result<Worker
                 in_use.set(handover.as_ref().map_or(completed, Handover::first));
                 // All workers see the same frontier, so one report of a process is enough.
                 if worker.index() == first {
-                    // A planted bug: two reports, the second of which is one epoch behind the first.
+                    // A planted bug: two reports, the second one behind the first.
                     if completed >= 2 && faults::bug("backward_frontier") {
                         for epoch in [completed - 1, completed - 2] {
                             let _ = shared.coordinator.send(Message::Completed { process, epoch });

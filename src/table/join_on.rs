@@ -8,8 +8,8 @@ use timely::dataflow::operators::{Concat, OkErr, vec::Map};
 
 use crate::metrics::Meter;
 use crate::operators::{
-    Datum, Match, MatchJoiner, Placement, ReferredTimes, Restored, RowTimes, Setting, Side,
-    Stamped, Timed, Unmatched, join_by_group, keyed, settle, to_owners,
+    Datum, Match, MatchJoiner, Placement, Reference, ReferredTimes, Restored, RowTimes, Setting,
+    Side, Stamped, Timed, Unmatched, join_by_group, keyed, settle, to_owners,
 };
 use crate::time::Epoch;
 
@@ -86,7 +86,7 @@ impl<'s, K: Datum, V: Datum> KTable<'s, K, V> {
         let refers = foreign_key.clone();
         let refers = move |key: &K, value: &V| refers(key, value);
         self.joined_on("join_on", right, refers, Unmatched::Dropped, Rc::new(joiner))
-            .with_referred_times(self, right, foreign_key)
+            .with_referred_times(self, right, foreign_key, Unmatched::Dropped)
     }
 
     /// Joins like [`join_on`](Self::join_on), but a row without a match is joined with `None`: also
@@ -133,7 +133,7 @@ impl<'s, K: Datum, V: Datum> KTable<'s, K, V> {
         let refers = foreign_key.clone();
         let refers = move |key: &K, value: &V| refers(key, value);
         self.joined_on("left_join_on", right, refers, Unmatched::LeftKept, Rc::new(joiner))
-            .with_referred_times(self, right, foreign_key)
+            .with_referred_times(self, right, foreign_key, Unmatched::LeftKept)
     }
 
     /// Joins like [`left_join_on`](Self::left_join_on), and a right row to which no row refers has
@@ -188,7 +188,7 @@ impl<'s, K: Datum, V: Datum> KTable<'s, K, V> {
             Some(left) => OuterKey::Left(left),
             None => OuterKey::Right(foreign),
         };
-        match self.referred_touches(right, rows.node, foreign_key) {
+        match self.referred_touches(right, rows.node, foreign_key, Unmatched::BothKept) {
             Some(touches) => rows.with_touches(move || {
                 let Referred { touched, alone } = touches();
                 let touched = touched.map(move |(foreign, left, it)| (key(foreign, left), it));
@@ -205,8 +205,9 @@ impl<'s, K: Datum, V: Datum> KTable<'s, K, V> {
         left: &KTable<'s, K, L>,
         right: &KTable<'s, F, R>,
         foreign_key: ForeignKey<K, L, F>,
+        unmatched: Unmatched,
     ) -> Self {
-        match left.referred_touches(right, self.node, foreign_key) {
+        match left.referred_touches(right, self.node, foreign_key, unmatched) {
             Some(touches) => self.with_touches(move || {
                 let Referred { touched, alone } = touches();
                 touched.flat_map(|(_, left, times)| Some((left?, times))).concat(alone)
@@ -222,11 +223,14 @@ impl<'s, K: Datum, V: Datum> KTable<'s, K, V> {
         right: &KTable<'s, F, R>,
         node: usize,
         foreign_key: ForeignKey<K, V, F>,
+        unmatched: Unmatched,
     ) -> Option<impl Fn() -> Referred<'s, F, K> + use<'s, K, V, F, R> + 's> {
         if !self.can_have_times() || !right.can_have_times() {
             return None;
         }
         let (graph, left, right) = (self.graph.clone(), self.clone(), right.clone());
+        // As in Kafka, whose left join deletes a row once more with the times of its own change.
+        let keeps_right = unmatched == Unmatched::Dropped;
         Some(move || {
             let Some(changes) = left.stamped(left.changes.updates_with_former()) else {
                 return Referred { touched: graph.nothing(), alone: graph.nothing() };
@@ -237,11 +241,16 @@ impl<'s, K: Datum, V: Datum> KTable<'s, K, V> {
                 let before = before.and_then(|row| key_of(&key, &row));
                 let after = after.and_then(|row| key_of(&key, &row));
                 let before = before.filter(|foreign| after.as_ref() != Some(foreign));
-                let refers = [before.map(|it| (it, false)), after.map(|it| (it, true))];
-                let input = move |(foreign, refers)| {
-                    (foreign, times.clone().map(|()| Side::Left((key.clone(), refers))))
+                let gone = match after.is_none() && keeps_right {
+                    true => Reference::Deleted,
+                    false => Reference::Moved,
                 };
-                refers.into_iter().flatten().map(input)
+                let references =
+                    [before.map(|it| (it, gone)), after.map(|it| (it, Reference::Stands))];
+                let input = move |(foreign, reference)| {
+                    (foreign, times.clone().map(|()| Side::Left((key.clone(), reference))))
+                };
+                references.into_iter().flatten().map(input)
             });
             let key_of = foreign_key.clone();
             let alone = changes.flat_map(move |change| {
@@ -259,7 +268,8 @@ impl<'s, K: Datum, V: Datum> KTable<'s, K, V> {
             // The rows of the step are counted where they are made.
             let setting = Setting { meter: Meter::default(), ..setting };
             let (inputs, none) = (lefts.concat(rights), graph.nothing());
-            let touched = keyed(inputs, none, "times", setting, ReferredTimes);
+            let times = ReferredTimes { is_per_record: graph.mode().is_per_record() };
+            let touched = keyed(inputs, none, "times", setting, times);
             Referred { touched, alone }
         })
     }

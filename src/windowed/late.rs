@@ -16,8 +16,9 @@ impl<'s, G: Datum, X: Datum> KWindowed<'s, G, X> {
     /// they have missed. Kafka only counts them.
     ///
     /// A record that has missed several hopping windows is returned once for each. Sliding windows
-    /// return a record once, with the window that ends at its timestamp, if it is too late for this
-    /// one. Later windows may still have it. A late record of a session has its own timestamp as
+    /// return a record once if it is too late for the window that ends at its timestamp: with this
+    /// one while later windows may still have the record, and else with the last that it has
+    /// missed, which starts at its timestamp. A late record of a session has its own timestamp as
     /// start and end.
     ///
     /// ```
@@ -111,9 +112,10 @@ impl<'s, G: Datum, X: Datum> KWindowed<'s, G, X> {
             WindowKind::Sliding(windows) => {
                 let (difference, ends) = (micros(windows.difference), self.ends(0, true));
                 Box::new(move |at, now, each| {
-                    let start = sliding_start(at, difference);
-                    let end = start.plus(difference);
-                    if is_late(&ends, end, now) {
+                    let first = sliding_start(at, difference);
+                    let windows = [at, first].into_iter();
+                    let mut windows = windows.map(|start| (start, start.plus(difference)));
+                    if let Some((start, end)) = windows.find(|(_, end)| is_late(&ends, *end, now)) {
                         each(start, end);
                     }
                 })

@@ -152,8 +152,8 @@ impl Setting {
                 }
             }
             for visit in visits {
-                let start = self.first(visit.at);
-                if !self.takes(start, visit) {
+                let missed = [visit.at, self.first(visit.at)];
+                if let Some(start) = missed.into_iter().find(|start| !self.takes(*start, visit)) {
                     rows[2].1.push(row(start, &[visit.at, visit.n]));
                 }
             }

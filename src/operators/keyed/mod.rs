@@ -47,7 +47,7 @@ pub(crate) use fixed::Fixed;
 pub(crate) use newest::{Newest, Version};
 pub(crate) use pairs::{PairJoiner, Pairs, Place, Reach, SideTimes, Waiting};
 pub(crate) use ranked_times::RankedTimes;
-pub(crate) use referred_times::ReferredTimes;
+pub(crate) use referred_times::{Reference, ReferredTimes};
 pub(crate) use row_times::{GroupedTimes, JoinedTimes, RowTimes};
 pub(crate) use session::Session;
 pub(crate) use sliding::{SavedSliding, Sliding, sliding_start};

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use super::row_times::RowTimes;
 use super::{Call, Logic, Timed};
 use crate::operators::datum::{Datum, Side};
@@ -10,10 +12,23 @@ use crate::time::Timestamp;
 /// Makes the times of left rows that are joined by a foreign key: the greater ones of a change and
 /// of the other row. A right row to which none refers has the greatest ones of all changes.
 ///
-/// The operator is keyed by the foreign key. An input on the left is the key of a left row, and
-/// true if the row refers to the foreign key from now on. One on the right is true if the right row
-/// stands.
-pub(crate) struct ReferredTimes;
+/// The operator is keyed by the foreign key. An input on the left is the key of a left row, with
+/// what its change did. One on the right is true if the right row stands.
+pub(crate) struct ReferredTimes {
+    /// As in Kafka, the change of a right row passes its own times on, even if they are the lesser.
+    pub(crate) is_per_record: bool,
+}
+
+/// The change of a left row, for a foreign key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub(crate) enum Reference {
+    /// The row refers to the foreign key.
+    Stands,
+    /// The row does not refer to the foreign key any more.
+    Moved,
+    /// The row does not either, and the right row counts for the time of its deletion.
+    Deleted,
+}
 
 /// The times of a right row and of the left rows that refer to it.
 pub(crate) struct Referring<K> {
@@ -21,8 +36,8 @@ pub(crate) struct Referring<K> {
     /// The times of the change of the right row in this epoch, also of its deletion.
     right_touched: Option<RowTimes>,
     lefts: BTreeMap<K, RowTimes>,
-    /// The times of the changes of left rows in this epoch.
-    lefts_touched: BTreeMap<K, RowTimes>,
+    /// The changes of left rows in this epoch, with their times.
+    lefts_touched: BTreeMap<K, (Reference, RowTimes)>,
 }
 
 impl<K> Default for Referring<K> {
@@ -32,7 +47,7 @@ impl<K> Default for Referring<K> {
     }
 }
 
-impl<F: Datum, K: Datum> Logic<F, Side<(K, bool), bool>> for ReferredTimes {
+impl<F: Datum, K: Datum> Logic<F, Side<(K, Reference), bool>> for ReferredTimes {
     type State = Referring<K>;
     /// The key of a left row; none for the right row.
     type Part = Option<K>;
@@ -56,18 +71,18 @@ impl<F: Datum, K: Datum> Logic<F, Side<(K, bool), bool>> for ReferredTimes {
         &self,
         _: &F,
         state: &mut Self::State,
-        input: Timed<Side<(K, bool), bool>>,
+        input: Timed<Side<(K, Reference), bool>>,
         _: &mut Call,
     ) {
         let times = RowTimes::of(&input);
         match input.value {
-            Side::Left((left, refers)) => {
-                if refers {
+            Side::Left((left, reference)) => {
+                if reference == Reference::Stands {
                     state.lefts.insert(left.clone(), times);
                 } else {
                     state.lefts.remove(&left);
                 }
-                state.lefts_touched.insert(left, times);
+                state.lefts_touched.insert(left, (reference, times));
             }
             Side::Right(stands) => {
                 (state.right, state.right_touched) = (stands.then_some(times), Some(times));
@@ -89,22 +104,22 @@ impl<F: Datum, K: Datum> Logic<F, Side<(K, bool), bool>> for ReferredTimes {
         };
         let right_touched = state.right_touched.take();
         let right = right_touched.or(state.right);
-        let touched = state.lefts_touched.values().copied();
+        let touched = state.lefts_touched.values().map(|(_, times)| *times);
         let touched = touched.reduce(|all, times| all.max(Some(times)));
         if let (Some(times), _) | (None, Some(times)) = (touched, right_touched) {
             emit(None, times.max(right));
         }
-        if right_touched.is_some() {
+        if let Some(change) = right_touched {
             save(None, state.right);
             for (left, times) in &state.lefts {
-                emit(Some(left.clone()), (*times).max(right));
+                let times = if self.is_per_record { change } else { change.max(Some(*times)) };
+                emit(Some(left.clone()), times);
             }
         }
-        for (left, times) in std::mem::take(&mut state.lefts_touched) {
-            let row = state.lefts.get(&left).copied();
-            // A row that has left the foreign key is not joined with the right row any more.
-            let other = right.filter(|_| row.is_some());
+        for (left, (reference, times)) in std::mem::take(&mut state.lefts_touched) {
+            let other = right.filter(|_| reference != Reference::Moved);
             emit(Some(left.clone()), times.max(other));
+            let row = state.lefts.get(&left).copied();
             save(Some(left), row);
         }
     }
