@@ -13,8 +13,7 @@ use std::rc::Rc;
 
 use crate::graph::Graph;
 use crate::operators::{
-    Aggregate, Count, Datum, Diffs, Extreme, Folding, Placement, Quantile, Sum, Top,
-    count_distinct, fold,
+    Aggregate, Count, Datum, Diffs, Distinct, Extreme, Folding, Placement, Quantile, Sum, Top, fold,
 };
 use crate::options::{Ties, Windowing};
 use crate::stream::Updates;
@@ -256,11 +255,8 @@ impl<'s, G: Datum, X: Datum> KGrouped<'s, G, X> {
     /// # Ok::<(), Error>(())
     /// ```
     pub fn count_distinct(&self) -> KTable<'s, G, i64> {
-        let node = self.graph.node("count_distinct", &[self.node]);
-        let (owners, meter) = (self.graph.owners(), self.graph.meter(node));
-        let rows = count_distinct(self.values(), &owners, meter);
-        KTable::from_diffs(self.graph.clone(), node, rows, Placement::Owner)
-            .with_grouped_times(self.values.touches())
+        let seeds = self.graph.seeds();
+        self.fold("count_distinct", move || Distinct::new(seeds))
     }
 
     /// Returns the middle value, of an even number the lower middle: element `(n - 1) / 2` of the

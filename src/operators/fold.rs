@@ -1,11 +1,9 @@
 //! Aggregates of groups. Each group has a state of its own, and the cost of a change depends on the
 //! kind of this state, not on the size of the group.
 
-use std::rc::Rc;
-
 use differential_dataflow::AsCollection;
 
-use super::aggregates::{Aggregate, Distinct, Sum};
+use super::aggregates::Aggregate;
 use super::datum::{Datum, Diffs};
 use super::epochs::{Step, in_epochs};
 use super::owners::Owners;
@@ -20,41 +18,6 @@ pub(crate) fn fold<'s, G: Datum, X: Datum, A: Aggregate<X> + 'static, R: Datum>(
     name: &str,
     fresh: Box<dyn Fn() -> A>,
     row: fn(G, A::Out) -> R,
-    owners: &Owners,
-    meter: Meter,
-) -> Diffs<'s, R> {
-    let seeds = owners.seeds();
-    fold_at(input, name, fresh, row, move |group, _| seeds.route(group), owners, meter)
-}
-
-/// Returns the number of different values of each group.
-///
-/// The values of a group are divided among all workers, and each counts its own: a few large groups
-/// may all belong to one worker. The owner of the group adds the counts.
-pub(crate) fn count_distinct<'s, G: Datum, X: Datum>(
-    input: Diffs<'s, (G, X)>,
-    owners: &Owners,
-    meter: Meter,
-) -> Diffs<'s, (G, i64)> {
-    let (name, seeds) = ("count_distinct", owners.seeds());
-    let fresh = Box::new(move || Distinct::new(seeds));
-    let pair = |group, count| (group, count);
-    if input.inner.scope().peers() == 1 {
-        return fold(input, name, fresh, pair, owners, meter);
-    }
-    let owner = move |_: &G, value: &X| seeds.route(value);
-    let counts = fold_at(input, name, fresh, pair, owner, owners, meter);
-    let fresh = Box::new(|| Sum { of: Rc::new(|count| *count), total: 0, rows: 0 });
-    fold(counts, "sum", fresh, pair, owners, Meter::default())
-}
-
-/// Maintains an aggregate of each group on each worker that `owner` chooses for some of its values.
-fn fold_at<'s, G: Datum, X: Datum, A: Aggregate<X> + 'static, R: Datum>(
-    input: Diffs<'s, (G, X)>,
-    name: &str,
-    fresh: Box<dyn Fn() -> A>,
-    row: fn(G, A::Out) -> R,
-    owner: impl Fn(&G, &X) -> u64 + Clone + 'static,
     owners: &Owners,
     meter: Meter,
 ) -> Diffs<'s, R> {
@@ -111,7 +74,8 @@ fn fold_at<'s, G: Datum, X: Datum, A: Aggregate<X> + 'static, R: Datum>(
             false
         }
     };
-    let owner = move |((group, value), _, _): &((G, X), Epoch, isize)| owner(group, value);
+    let seeds = owners.seeds();
+    let owner = move |((group, _), _, _): &((G, X), Epoch, isize)| seeds.route(group);
     in_epochs(input.inner, owner, owners, name, meter, Box::new(logic), std::convert::identity)
         .as_collection()
 }

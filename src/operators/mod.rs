@@ -43,7 +43,9 @@ mod stamp;
 mod top;
 mod watermarks;
 
-pub(crate) use aggregates::{Aggregate, Count, Different, Extreme, Folded, Quantile, Sum};
+pub(crate) use aggregates::{
+    Aggregate, Count, Different, Distinct, Extreme, Folded, Quantile, Sum,
+};
 pub(crate) use arrange::{ByKey, arrange, consolidated, to_owners};
 pub(crate) use between::{RangeJoin, join_between};
 pub(crate) use broadcast::broadcast;
@@ -61,7 +63,7 @@ pub use datum::{Datum, Diffs, Side};
 pub(crate) use datum::{Placement, Restored, Upsert, Upserts};
 pub(crate) use earliest::{Advance, Earliest};
 pub(crate) use epochs::in_epoch;
-pub(crate) use fold::{count_distinct, fold};
+pub(crate) use fold::fold;
 pub(crate) use group::group;
 pub(crate) use import::import;
 pub(crate) use intervals::Interval;

@@ -60,7 +60,7 @@ pub(super) struct RunArgs {
     #[arg(long, conflicts_with = "adopt")]
     reset: bool,
     /// Least time between two commits, such as 1s or 200ms. While more than 128 MiB are unread, a
-    /// commit also waits for 128 MiB of records, or for ten seconds. One that has 128 MiB comes
+    /// commit also waits for 128 MiB of records, or for ten seconds. Once it has 128 MiB, it is due
     /// after a quarter of the time
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = values::duration)]
     commit_every: Duration,

@@ -21,8 +21,8 @@ use crate::time::Epoch;
 
 /// A commit that awaits many records is due after this time, however few have come.
 const BULK_COMMIT_AGE: Duration = Duration::from_secs(10);
-/// A commit that has many is due so many times as early as another one.
-const BULK_COMMIT_HASTE: u32 = 4;
+/// Divides the interval of a commit that has many records.
+const BULK_INTERVAL_DIVISOR: u32 = 4;
 
 /// A commit after its barrier, until all sinks show it.
 struct InFlight {
@@ -139,7 +139,7 @@ impl Commits {
         let least = match bulk {
             Bulk::None => self.interval,
             Bulk::Partial => self.interval.max(BULK_COMMIT_AGE),
-            Bulk::Whole => self.interval / BULK_COMMIT_HASTE,
+            Bulk::Whole => self.interval / BULK_INTERVAL_DIVISOR,
         };
         let elapsed = self.last_barrier.map(elapsed);
         elapsed.map_or(Duration::ZERO, |elapsed| least.saturating_sub(elapsed))

@@ -65,8 +65,8 @@ pub struct Config {
     pub close_at_end: bool,
     /// Least time between two commits. A change after a longer pause is committed at once. While
     /// more than 128 MiB are known to be unread, a commit also waits for 128 MiB of records, or for
-    /// ten seconds. One that has 128 MiB comes after a quarter of the time, because its rows are in
-    /// memory until then.
+    /// ten seconds. Once 128 MiB of records are not committed, a commit is due after a quarter of
+    /// the time, because their rows are in memory until then.
     pub commit_every: Duration,
     /// True for a snapshot with each commit, so that a restart reads no record again. Otherwise a
     /// snapshot is made when many bytes have changed, beside the commits, unless results need one

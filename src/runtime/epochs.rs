@@ -53,7 +53,7 @@ struct OpenEpoch {
 /// The size of the next commit so far.
 #[derive(Clone, Copy)]
 pub(super) enum Bulk {
-    /// It may be of any size.
+    /// It comes after the normal interval, whatever its size.
     None,
     /// It should wait for more records: the run is far behind, so nobody waits for fresh tables,
     /// and commits of many records cost less.

@@ -61,8 +61,9 @@ pub(super) struct Saver {
     /// The layers of the last snapshot, and those that were written since. Those of one process are
     /// in the order of their changes.
     layers: Vec<SavedLayer>,
-    /// The rows of this process, until layers are merged for the first time.
-    repeats: Repeats,
+    /// Repeated keys in the rows of this process, in a run that began without rows and has merged
+    /// no layer yet.
+    repeats: Option<Repeats>,
     /// The objects of layers of other processes, as far as they are known.
     of_others: BTreeSet<String>,
     /// The snapshots of this run that may not be named yet.
@@ -85,12 +86,13 @@ impl Saver {
     ) -> Self {
         let rows = Unwritten::new(fence.store.clone(), cuts, fence.generation, 0, 0..workers);
         let other = |outbox| Other { outbox, through: None, held: 0 };
+        let repeats = layers.is_empty().then(Repeats::default);
         Saver {
             fence,
             rows,
             others: outboxes.into_iter().map(other).collect(),
             layers: layers.into_iter().map(|file| SavedLayer::merged(0, file)).collect(),
-            repeats: Repeats::default(),
+            repeats,
             of_others: BTreeSet::new(),
             recent: Vec::new(),
             unsaved,
@@ -143,8 +145,8 @@ impl Saver {
 
     fn take(&mut self, taken: Taken) -> Result<Option<Message>> {
         let is_barrier = taken.is_barrier;
-        if self.layers.first().is_none_or(|layer| !layer.file.is_merged) {
-            self.repeats.add(&taken.rows);
+        if let Some(repeats) = &mut self.repeats {
+            repeats.add(&taken.rows);
         }
         let bytes = self.rows.add(taken);
         self.unsaved.fetch_add(bytes, Ordering::Relaxed);
@@ -247,7 +249,7 @@ impl Saver {
         let most = faults::limit("layers", MAX_LAYERS) * (1 + self.others.len() as u64);
         let many = (files.len() - base) as u64 > most;
         let all = match base {
-            0 => many || self.repeats.are_most(),
+            0 => many || self.repeats.as_ref().is_some_and(Repeats::are_most),
             _ => young_bytes > base_bytes / 2,
         };
         let from = match (all, many) {
@@ -261,7 +263,7 @@ impl Saver {
         faults::point("merge");
         let merged = merged.into_iter().map(|file| SavedLayer::merged(barrier, file));
         self.layers.splice(from..files.len(), merged);
-        self.repeats = Repeats::default();
+        self.repeats = None;
         Ok(())
     }
 

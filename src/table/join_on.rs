@@ -229,8 +229,9 @@ impl<'s, K: Datum, V: Datum> KTable<'s, K, V> {
             return None;
         }
         let (graph, left, right) = (self.graph.clone(), self.clone(), right.clone());
-        // As in Kafka, whose left join deletes a row once more with the times of its own change.
-        let keeps_right = unmatched == Unmatched::Dropped;
+        // As in Kafka, an inner join deletes a row with the greater times of both rows. A left join
+        // deletes it a second time with those of the left row, so these count.
+        let has_times_of_both = unmatched == Unmatched::Dropped;
         Some(move || {
             let Some(changes) = left.stamped(left.changes.updates_with_former()) else {
                 return Referred { touched: graph.nothing(), alone: graph.nothing() };
@@ -241,7 +242,7 @@ impl<'s, K: Datum, V: Datum> KTable<'s, K, V> {
                 let before = before.and_then(|row| key_of(&key, &row));
                 let after = after.and_then(|row| key_of(&key, &row));
                 let before = before.filter(|foreign| after.as_ref() != Some(foreign));
-                let gone = match after.is_none() && keeps_right {
+                let gone = match after.is_none() && has_times_of_both {
                     true => Reference::Deleted,
                     false => Reference::Moved,
                 };

@@ -47,6 +47,24 @@ fn windows() -> JoinWindows {
 }
 
 #[test]
+fn a_record_at_the_end_of_time_ends_a_run_by_record() {
+    let topology = Topology::new("end", |builder: &StreamsBuilder<'_>| {
+        let stream = |topic| builder.stream(topic, Consumed::with(Int64, Int64));
+        let windows = windows().grace(Duration::ZERO);
+        let pairs = stream("l").join_within(&stream("r"), windows, |l, r| (Some(*l), Some(*r)));
+        pairs.to("out", Produced::columns(["key", "left", "right"]));
+    });
+    let mut driver = TopologyTestDriver::per_record(topology).unwrap();
+    pipe(&mut driver, &[("r", 0, 1, 1)]);
+    // The stream on the right stands still, so its record stays while time goes on.
+    (1..100).for_each(|at| pipe(&mut driver, &[("l", at, 1, at)]));
+    driver.set_time(Timestamp::MAX);
+    driver.input("l", Int64, Int64).pipe(&mut driver, &1, &100);
+    pipe(&mut driver, &[("r", 101, 1, 2)]);
+    assert_eq!(pairs(&driver), [[1, 1, 1], [1, 2, 1]]);
+}
+
+#[test]
 fn a_pair_is_near_in_time_on_the_right_side() {
     let mut driver = driver(|l, r| l.join_within(r, windows(), |l, r| (Some(*l), Some(*r))));
     pipe(&mut driver, &[("l", 100, 1, 5), ("r", 98, 1, 1), ("r", 97, 1, 2), ("r", 110, 1, 3)]);

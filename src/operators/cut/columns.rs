@@ -95,8 +95,12 @@ impl ColumnPart {
     /// Keeps only the last value of each key, of which there are `keys`. The memory stays.
     pub(super) fn keep_last(&mut self, keys: u32) {
         let mut last: Vec<Option<Option<&[u8]>>> = vec![None; keys as usize];
-        // The column was made here, so it is well-formed.
-        let _ = read_column(&self.bytes, |place, value| last[place as usize] = Some(value));
+        // The column is malformed only if a value could not be encoded, which ends the run.
+        let _ = read_column(&self.bytes, |place, value| {
+            if let Some(last) = last.get_mut(place as usize) {
+                *last = Some(value);
+            }
+        });
         let mut kept = ColumnPart::default();
         for (place, value) in (0..).zip(last) {
             value.into_iter().for_each(|value| kept.push(place, value));

@@ -94,8 +94,8 @@ pub(crate) type Place = (Timestamp, Order, Ordinal);
 pub(crate) struct Waiting<V> {
     pub(super) value: V,
     pub(super) partition_time: Timestamp,
-    /// It had a partner, or was emitted without one.
-    has_partner: bool,
+    /// The record was emitted, in a pair or alone.
+    is_emitted: bool,
 }
 
 /// The records of a key that may have further partners.
@@ -105,12 +105,14 @@ pub(crate) struct Buffer<L, R, O> {
     /// The places of changed records, with their side.
     changed: Vec<(bool, Place)>,
     results: Vec<Timed<O>>,
+    /// The time of the next attempt to forget records whose side is behind the time of both.
+    retry: Option<Timestamp>,
 }
 
 impl<L, R, O> Default for Buffer<L, R, O> {
     fn default() -> Self {
         let (lefts, rights) = (BTreeMap::new(), BTreeMap::new());
-        Buffer { lefts, rights, changed: Vec::new(), results: Vec::new() }
+        Buffer { lefts, rights, changed: Vec::new(), results: Vec::new(), retry: None }
     }
 }
 
@@ -129,7 +131,7 @@ fn between(from: Timestamp, to: Timestamp) -> (std::ops::Bound<Place>, std::ops:
 impl<K: Datum, L: Datum, R: Datum, O: Datum> Pairs<K, L, R, O> {
     /// Emits the records without a partner, and forgets all that have no further one, at `now`.
     fn expire_until(&self, key: &K, state: &mut Buffer<L, R, O>, now: Timestamp) {
-        let Buffer { lefts, rights, changed, results } = state;
+        let Buffer { lefts, rights, changed, results, .. } = state;
         let alone = |left: &L| (self.joiner)(key, Some(left), None);
         self.expire_side(lefts, true, now, alone, (changed, results));
         let alone = |right: &R| (self.joiner)(key, None, Some(right));
@@ -146,9 +148,9 @@ impl<K: Datum, L: Datum, R: Datum, O: Datum> Pairs<K, L, R, O> {
     ) {
         let emits = self.emits_alone(is_left);
         let is_due = |at| self.reach.alone_at(at, self.time, is_left).is_some_and(|at| at < now);
-        // In a consistent run they are forgotten at the same time.
+        // A consistent run forgets these records below, so it need not save that they are emitted.
         for (place, it) in waiting.iter_mut().take_while(|(place, _)| emits && is_due(place.0)) {
-            if !std::mem::replace(&mut it.has_partner, true) {
+            if !std::mem::replace(&mut it.is_emitted, true) {
                 results.extend(self.alone(place, it.partition_time, is_left, alone(&it.value)));
                 if self.time == StreamTime::Arrival {
                     changed.push((is_left, place.clone()));
@@ -157,7 +159,7 @@ impl<K: Datum, L: Datum, R: Datum, O: Datum> Pairs<K, L, R, O> {
         }
         while let Some(first) = waiting.first_entry()
             && self.is_forgotten(first.key().0, is_left, now)
-            && (first.get().has_partner || !emits)
+            && (first.get().is_emitted || !emits)
         {
             changed.push((is_left, first.remove_entry().0));
         }
@@ -167,8 +169,8 @@ impl<K: Datum, L: Datum, R: Datum, O: Datum> Pairs<K, L, R, O> {
     fn is_forgotten(&self, at: Timestamp, is_left: bool, now: Timestamp) -> bool {
         self.reach.forget(at).is_some_and(|end| match self.time {
             StreamTime::Partitions => end < now,
-            // Kafka's store of a side forgets by the time of that side. The last record stays, also
-            // if the window is a moment.
+            // Kafka's store of a side forgets by the greatest timestamp of that side. The newest
+            // record stays, even if window and grace are 0.
             StreamTime::Arrival => {
                 let latest = self.seen.of(is_left).get();
                 end <= latest && at < latest
@@ -229,13 +231,13 @@ impl<K: Datum, L: Datum, R: Datum, O: Datum> Logic<K, Side<L, R>> for Pairs<K, L
         let (is_left, place) = part;
         self.seen.observe(place.0, is_left);
         self.wake(&place, is_left, call);
-        let Waiting { value, partition_time, has_partner } = row;
+        let Waiting { value, partition_time, is_emitted } = row;
         match value {
             Side::Left(value) => {
-                _ = state.lefts.insert(place, Waiting { value, partition_time, has_partner });
+                _ = state.lefts.insert(place, Waiting { value, partition_time, is_emitted });
             }
             Side::Right(value) => {
-                _ = state.rights.insert(place, Waiting { value, partition_time, has_partner });
+                _ = state.rights.insert(place, Waiting { value, partition_time, is_emitted });
             }
         }
     }
@@ -272,13 +274,13 @@ impl<K: Datum, L: Datum, R: Datum, O: Datum> Logic<K, Side<L, R>> for Pairs<K, L
             StreamTime::Partitions => true,
             StreamTime::Arrival => !self.is_forgotten(other.0, !is_left, at),
         };
-        let mut has_partner = false;
+        let mut is_emitted = false;
         match &value {
             Side::Left(left) => {
                 let rights = state.rights.range_mut(between(at.minus(before), at.plus(after)));
                 for (other, right) in rights.filter(|(other, _)| is_kept(other)) {
-                    has_partner = true;
-                    if !std::mem::replace(&mut right.has_partner, true) && self.right_alone {
+                    is_emitted = true;
+                    if !std::mem::replace(&mut right.is_emitted, true) && self.right_alone {
                         state.changed.push((false, other.clone()));
                     }
                     let result = (self.joiner)(key, Some(left), Some(&right.value));
@@ -288,8 +290,8 @@ impl<K: Datum, L: Datum, R: Datum, O: Datum> Logic<K, Side<L, R>> for Pairs<K, L
             Side::Right(right) => {
                 let lefts = state.lefts.range_mut(between(at.minus(after), at.plus(before)));
                 for (other, left) in lefts.filter(|(other, _)| is_kept(other)) {
-                    has_partner = true;
-                    if !std::mem::replace(&mut left.has_partner, true) && self.left_alone {
+                    is_emitted = true;
+                    if !std::mem::replace(&mut left.is_emitted, true) && self.left_alone {
                         state.changed.push((true, other.clone()));
                     }
                     let result = (self.joiner)(key, Some(&left.value), Some(right));
@@ -299,37 +301,42 @@ impl<K: Datum, L: Datum, R: Datum, O: Datum> Logic<K, Side<L, R>> for Pairs<K, L
         }
         let is_alone = self.emits_alone(is_left);
         let ends = if is_left { at.plus(after) } else { at.plus(before) };
-        if self.time == StreamTime::Arrival && ends < partition_time && !has_partner && is_alone {
+        if self.time == StreamTime::Arrival && ends < partition_time && !is_emitted && is_alone {
             // Kafka does not keep a record whose window has ended.
             let result = match &value {
                 Side::Left(left) => (self.joiner)(key, Some(left), None),
                 Side::Right(right) => (self.joiner)(key, None, Some(right)),
             };
             state.results.extend(self.alone(&place, partition_time, is_left, result));
-            has_partner = true;
+            is_emitted = true;
         }
         self.seen.observe(at, is_left);
         self.wake(&place, is_left, call);
         state.changed.push((is_left, place.clone()));
         match value {
             Side::Left(value) => {
-                _ = state.lefts.insert(place, Waiting { value, partition_time, has_partner });
+                _ = state.lefts.insert(place, Waiting { value, partition_time, is_emitted });
             }
             Side::Right(value) => {
-                _ = state.rights.insert(place, Waiting { value, partition_time, has_partner });
+                _ = state.rights.insert(place, Waiting { value, partition_time, is_emitted });
             }
         }
     }
 
     fn expire(&self, key: &K, state: &mut Self::State, watermark: Timestamp, call: &mut Call) {
         self.expire_until(key, state, watermark);
+        if state.retry.is_some_and(|at| at > watermark) {
+            return;
+        }
         let left = state.lefts.first_key_value().map(|(place, _)| place.0);
         let right = state.rights.first_key_value().map(|(place, _)| place.0);
         let forgotten = left.into_iter().chain(right).filter_map(|at| self.reach.forget(at));
-        if forgotten.min().is_some_and(|end| end < watermark) {
-            // The time of its side is behind that of both.
-            call.wake_at(watermark.plus(1));
-        }
+        // The time of one side may stand still while that of the other goes on. So the waits grow,
+        // and few calls find nothing to forget.
+        let retry = |end: Timestamp| watermark.plus((watermark.0.saturating_sub(end.0)).max(1));
+        let late = forgotten.min().filter(|end| *end < watermark);
+        state.retry = late.map(retry).filter(|at| *at > watermark);
+        state.retry.into_iter().for_each(|at| call.wake_at(at));
     }
 
     fn close(
@@ -358,12 +365,12 @@ impl<K: Datum, L: Datum, R: Datum, O: Datum> Logic<K, Side<L, R>> for Pairs<K, L
 impl<V> Waiting<V> {
     /// Returns a value without a partner.
     pub(super) fn new(value: V, partition_time: Timestamp) -> Self {
-        Waiting { value, partition_time, has_partner: false }
+        Waiting { value, partition_time, is_emitted: false }
     }
 
     fn map<W>(self, f: impl FnOnce(V) -> W) -> Waiting<W> {
-        let Waiting { value, partition_time, has_partner } = self;
-        Waiting { value: f(value), partition_time, has_partner }
+        let Waiting { value, partition_time, is_emitted } = self;
+        Waiting { value: f(value), partition_time, is_emitted }
     }
 }
 

@@ -26,7 +26,7 @@ pub(crate) enum Reference {
     Stands,
     /// The row does not refer to the foreign key any more.
     Moved,
-    /// The row does not either, and the right row counts for the time of its deletion.
+    /// The row was deleted. Its deletion has the greater times of the left and the right row.
     Deleted,
 }
 
