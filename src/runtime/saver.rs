@@ -22,8 +22,11 @@ use crate::operators::CutId;
 use crate::sync::{Receiver, Sender};
 use crate::time::Epoch;
 
-/// A snapshot with more layers than this of each process is merged.
+/// A snapshot with more small layers than this of each process is merged.
 const MAX_LAYERS: u64 = 8;
+
+/// A layer with fewer bytes is a small one. Larger ones cost little more to read than merged ones.
+const SMALL_LAYER_BYTES: u64 = 4 << 20;
 
 /// A task for the saver.
 pub(super) enum Task {
@@ -238,7 +241,7 @@ impl Saver {
 
     /// Merges the layers of a snapshot if there are many, or if the unmerged ones are large or have
     /// the same keys again and again. So a snapshot needs little more room than its rows, and each
-    /// row is rewritten a few times only.
+    /// row is rewritten a few times only. A replay of different keys rewrites none.
     fn merge(&mut self, barrier: Epoch) -> Result<()> {
         let needed = self.layers.iter().take_while(|layer| layer.through <= barrier);
         let files: Vec<LayerFile> = needed.map(|layer| layer.file.clone()).collect();
@@ -247,7 +250,10 @@ impl Saver {
         let (base_bytes, young_bytes) = (size(&files[..base]), size(&files[base..]));
         // Each process writes a layer of each snapshot.
         let most = faults::limit("layers", MAX_LAYERS) * (1 + self.others.len() as u64);
-        let many = (files.len() - base) as u64 > most;
+        // Repeated keys in large layers are counted, or limited by a base; here neither is known.
+        let any_size = base == 0 && self.repeats.is_none();
+        let counts = |file: &&LayerFile| any_size || file.size < SMALL_LAYER_BYTES;
+        let many = files[base..].iter().filter(counts).count() as u64 > most;
         let all = match base {
             0 => many || self.repeats.as_ref().is_some_and(Repeats::are_most),
             _ => young_bytes > base_bytes / 2,

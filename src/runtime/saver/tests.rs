@@ -140,6 +140,39 @@ fn layers_that_have_the_same_keys_again_and_again_are_merged() {
     }
 }
 
+#[test]
+fn large_layers_of_different_keys_are_not_merged() {
+    const TURNS: u64 = MAX_LAYERS + 2;
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::at(folder.path());
+    let (cuts, others) = (vec![id()], Vec::new());
+    let mut saver =
+        Saver::new(fence(&store, 1), cuts.clone(), Vec::new(), 1, others, Arc::default());
+    let worker = WorkerRows::new(0);
+    let mut state = 1_u64;
+    let mut random = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        char::from(32 + (state >> 58) as u8)
+    };
+    // Six bits of each byte are random, so a layer is larger than three quarters of its text.
+    let length = SMALL_LAYER_BYTES as usize * 3 / 2;
+    let text: String = (0..length).map(|_| random()).collect();
+    for epoch in 1..=TURNS {
+        let taken = worker.taken(epoch, &format!("{epoch} {text}"), true);
+        saver.rows.hold_more();
+        saver.take(taken).unwrap();
+    }
+    assert_eq!(saved(&mut saver, TURNS).len(), TURNS as usize);
+    assert_eq!(saver.layers.len(), TURNS as usize);
+    // A run that continues them does not know how many keys are repeated.
+    let layers: Vec<LayerFile> = saver.layers.into_iter().map(|layer| layer.file).collect();
+    let mut saver = Saver::new(fence(&store, 2), cuts, layers, 1, Vec::new(), Arc::default());
+    let taken = WorkerRows::new(0).taken(1, "small", true);
+    saver.take(taken).unwrap();
+    assert_eq!(saved(&mut saver, 1).len(), TURNS as usize + 1);
+    assert!(saver.layers.iter().all(|layer| layer.file.is_merged));
+}
+
 /// The barriers up to which another process must write its rows.
 #[derive(Clone, Default)]
 struct Requests(Arc<Mutex<Vec<Epoch>>>);
