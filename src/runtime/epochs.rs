@@ -35,9 +35,8 @@ const EPOCH_MAX_BYTES: usize = 16 << 20;
 /// decoded early and be out of cache when needed.
 const OVERLAP_BYTES: usize = 2 << 20;
 /// While more than this is unread (bulk replay), nobody is waiting for fresh answers, so epochs may
-/// be [`BULK_FACTOR`] times as long, and a commit waits for as many bytes of records. It waits no
-/// longer than the age in `commits`: a machine that reads more than 13 MB a second reaches the
-/// bytes first.
+/// be [`BULK_FACTOR`] times as long, and a commit waits for as many bytes of records, for at most
+/// ten seconds. A machine that reads more than 13 MB a second reaches the bytes first.
 const BULK_BYTES: u64 = 128 << 20;
 const BULK_FACTOR: u32 = 4;
 

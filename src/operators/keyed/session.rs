@@ -99,10 +99,10 @@ impl<K: Datum, X: Datum, A: Accumulate<X>> Logic<K, X> for Session<A> {
         emit: &mut dyn FnMut(Self::Out),
         save: &mut dyn FnMut(Self::Part, Option<Self::Row>),
     ) {
-        // Sessions that are merged go before the one that they are merged into is emitted: it may
-        // have the bounds of one of them.
         // Kafka does not take back a row that it has emitted at the close of a session.
         let is_final = self.time == StreamTime::Arrival && self.ends.on_close;
+        // Sessions that are merged go before the one that they are merged into is emitted: it may
+        // have the bounds of one of them.
         for gone in state.merged.drain(..) {
             gone.unsave(&self.aggregate, save);
             if gone.is_shown() && !is_final {
